@@ -1,0 +1,12 @@
+//! Every decision that Spillway takes about a request, as pure functions.
+//!
+//! What stands here decides; it never does. There is no clock (`now` is an argument, in monotonic nanoseconds), no I/O, no
+//! host call and no protobuf. State lives behind [`store::Store`], so that the same code runs in one VM's memory in a test and in
+//! the data that Envoy shares between its workers.
+//!
+//! The filter's configuration types are here too ([`config`]), so that the control plane validates exactly what the filter parses.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod unit;
