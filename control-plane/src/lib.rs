@@ -1,2 +1,7 @@
+//! The control plane: documents in, xDS out.
+
 #![forbid(unsafe_code)]
-//! placeholder
+
+pub mod cli;
+pub mod document;
+pub mod model;

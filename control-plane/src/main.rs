@@ -1,3 +1,9 @@
-//! placeholder
+//! `spillway`: see [`spillway::cli`].
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spillway::cli::main()
+}
