@@ -59,7 +59,7 @@ pub enum Scope {
 }
 
 /// One way to make a route key. A list needs every part; a single source is a list of one.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum KeyAlternative {
@@ -67,6 +67,26 @@ pub enum KeyAlternative {
     All(Vec<KeySource>),
     /// One source.
     One(KeySource),
+}
+
+// Written by hand, because a derived `untagged` tries one form after the other and forgets where in the text the error was.
+impl<'de> Deserialize<'de> for KeyAlternative {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = KeyAlternative;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a source such as {header: x-tenant-id}, or a list of sources")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, parts: A) -> Result<KeyAlternative, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(parts)).map(KeyAlternative::All)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, source: A) -> Result<KeyAlternative, A::Error> {
+                KeySource::deserialize(de::value::MapAccessDeserializer::new(source)).map(KeyAlternative::One)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// A token bucket: `rate` tokens flow in, at most `burst` stay, a request takes one.
@@ -84,6 +104,30 @@ pub struct RateLimit {
     /// The bucket's size in tokens; one second of `rate`, at least 1, where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
+    /// Only requests that match.
+    #[serde(default, skip_serializing)]
+    pub when: Option<NotYet>,
+    /// Tokens that one request takes.
+    #[serde(default, skip_serializing)]
+    pub cost: Option<NotYet>,
+    /// Whether one proxy or the whole fleet shares the buckets.
+    #[serde(default, skip_serializing)]
+    pub scope: Option<NotYet>,
+    /// Other rates for single keys.
+    #[serde(default, skip_serializing)]
+    pub overrides: Option<NotYet>,
+    /// Whether it rejects or only counts.
+    #[serde(default, skip_serializing)]
+    pub mode: Option<NotYet>,
+    /// What happens when the shared store refuses.
+    #[serde(default, skip_serializing)]
+    pub on_failure: Option<NotYet>,
+    /// What a rejected client is told.
+    #[serde(default, skip_serializing)]
+    pub response: Option<NotYet>,
+    /// `RateLimit` headers on responses.
+    #[serde(default, skip_serializing)]
+    pub rate_limit_headers: Option<NotYet>,
 }
 
 /// Stops sending to something that fails, and finds out gently when it is well again.
@@ -106,6 +150,21 @@ pub struct CircuitBreaker {
     pub open_for: Duration,
     /// Exactly so many requests pass while half-open; all must succeed.
     pub probes: NonZeroU32,
+    /// Which outcomes count as failures.
+    #[serde(default, skip_serializing)]
+    pub failures: Option<NotYet>,
+    /// Lengthens `openFor` with each failed half-open.
+    #[serde(default, skip_serializing)]
+    pub backoff: Option<NotYet>,
+    /// Whether it rejects or only counts.
+    #[serde(default, skip_serializing)]
+    pub mode: Option<NotYet>,
+    /// What happens when the shared store refuses.
+    #[serde(default, skip_serializing)]
+    pub on_failure: Option<NotYet>,
+    /// What a rejected client is told.
+    #[serde(default, skip_serializing)]
+    pub response: Option<NotYet>,
 }
 
 /// What trips a circuit breaker; any of those given.
@@ -116,7 +175,16 @@ pub struct Trip {
     /// The share of failures among the outcomes in the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_ratio: Option<Ratio>,
+    /// The share of slow responses in the window.
+    #[serde(default, skip_serializing)]
+    pub slow: Option<NotYet>,
+    /// The number of failures in the window.
+    #[serde(default, skip_serializing)]
+    pub error_count: Option<NotYet>,
 }
+
+/// The error for every value of a [`NotYet`] field.
+pub const NOT_AVAILABLE_YET: &str = "not available yet";
 
 /// The type of a field that the document language has but nothing acts on yet: every value is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +192,7 @@ pub enum NotYet {}
 
 impl<'de> Deserialize<'de> for NotYet {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom("not available yet"))
+        Err(de::Error::custom(NOT_AVAILABLE_YET))
     }
 }
 
@@ -190,6 +258,16 @@ pub struct KeySourceFields {
     client_address: Option<ClientAddressFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    #[serde(skip_serializing)]
+    method: Option<NotYet>,
+    #[serde(skip_serializing)]
+    query: Option<NotYet>,
+    #[serde(skip_serializing)]
+    cookie: Option<NotYet>,
+    #[serde(skip_serializing)]
+    grpc: Option<NotYet>,
+    #[serde(skip_serializing)]
+    sni: Option<NotYet>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -204,11 +282,24 @@ impl TryFrom<KeySourceFields> for KeySource {
     type Error = String;
 
     fn try_from(fields: KeySourceFields) -> Result<Self, String> {
-        let KeySourceFields { template, key, header, client_address, value } = fields;
+        let KeySourceFields {
+            template,
+            key,
+            header,
+            client_address,
+            value,
+            method: None,
+            query: None,
+            cookie: None,
+            grpc: None,
+            sni: None,
+        } = fields;
         match (template, key, header, client_address, value) {
             (Some(template), Some(key), None, None, None) => Ok(Self::Template { template, key }),
             (None, None, Some(header), None, None) => Ok(Self::Header(header)),
-            (None, None, None, Some(ClientAddressFields { prefix }), None) => Ok(Self::ClientAddress { prefix }),
+            (None, None, None, Some(ClientAddressFields { prefix }), None) => {
+                Ok(Self::ClientAddress { prefix })
+            }
             (None, None, None, None, Some(value)) => Ok(Self::Value(value)),
             _ => Err("expected exactly one source: template with key, header, clientAddress or value".into()),
         }
@@ -219,16 +310,20 @@ impl From<KeySource> for KeySourceFields {
     fn from(source: KeySource) -> Self {
         let none = Self::default();
         match source {
-            KeySource::Template { template, key } => Self { template: Some(template), key: Some(key), ..none },
+            KeySource::Template { template, key } => {
+                Self { template: Some(template), key: Some(key), ..none }
+            }
             KeySource::Header(header) => Self { header: Some(header), ..none },
-            KeySource::ClientAddress { prefix } => Self { client_address: Some(ClientAddressFields { prefix }), ..none },
+            KeySource::ClientAddress { prefix } => {
+                Self { client_address: Some(ClientAddressFields { prefix }), ..none }
+            }
             KeySource::Value(value) => Self { value: Some(value), ..none },
         }
     }
 }
 
 /// A part of a rule's key.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum KeyPart {
@@ -236,6 +331,25 @@ pub enum KeyPart {
     Named(NamedPart),
     /// A source of its own.
     Source(KeySource),
+}
+
+impl<'de> Deserialize<'de> for KeyPart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = KeyPart;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("routeKey, backend or a source such as {header: x-tenant-id}")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<KeyPart, E> {
+                NamedPart::deserialize(de::value::StrDeserializer::new(name)).map(KeyPart::Named)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, source: A) -> Result<KeyPart, A::Error> {
+                KeySource::deserialize(de::value::MapAccessDeserializer::new(source)).map(KeyPart::Source)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// A part of a key that is written as one word.
