@@ -9,4 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod engine;
+pub mod store;
 pub mod unit;

@@ -45,7 +45,8 @@ impl FromStr for Duration {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let expected = || UnitError(format!("expected a duration such as 250ms, 2s, 1m or 24h, found {text:?}"));
+        let expected =
+            || UnitError(format!("expected a duration such as 250ms, 2s, 1m or 24h, found {text:?}"));
         let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
         let (number, unit) = text.split_at(split);
         let number: u64 = number.parse().map_err(|_| expected())?;
@@ -56,7 +57,8 @@ impl FromStr for Duration {
             "h" => 3_600_000,
             _ => return Err(expected()),
         };
-        let millis = number.checked_mul(scale).filter(|millis| *millis <= MAX_DURATION_MILLIS).ok_or_else(expected)?;
+        let millis =
+            number.checked_mul(scale).filter(|millis| *millis <= MAX_DURATION_MILLIS).ok_or_else(expected)?;
         Ok(Self::from_millis(millis))
     }
 }
@@ -151,7 +153,8 @@ impl FromStr for Ratio {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let expected = || UnitError(format!("expected a ratio from 0% to 100% such as 50% or 0.5%, found {text:?}"));
+        let expected =
+            || UnitError(format!("expected a ratio from 0% to 100% such as 50% or 0.5%, found {text:?}"));
         let number = text.strip_suffix('%').ok_or_else(expected)?;
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
         let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
@@ -240,7 +243,9 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused_with_what_was_expected() {
-        for text in ["", "s", "5", "-1s", "+1s", "1.5s", "1d", "1 s", "99999999999999999999s", "9999999999999999h"] {
+        for text in
+            ["", "s", "5", "-1s", "+1s", "1.5s", "1d", "1 s", "99999999999999999999s", "9999999999999999h"]
+        {
             let error = text.parse::<Duration>().unwrap_err().to_string();
             assert!(error.contains("expected a duration"), "{text}: {error}");
         }
