@@ -1,0 +1,12 @@
+//! `cargo xtask bench`.
+
+use anyhow::Result;
+
+/// What `cargo xtask bench` takes.
+#[derive(clap::Args)]
+pub(crate) struct Options {}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let Options {} = options;
+    anyhow::bail!("not there yet")
+}
