@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod cli;
 pub mod document;
 pub mod model;

@@ -1,0 +1,211 @@
+//! The bootstrap with which an Envoy finds this control plane: the only configuration an Envoy is ever given by hand.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+/// The cluster through which an Envoy reaches the control plane: xDS and the Wasm module come over the same port.
+pub const CONTROL_PLANE_CLUSTER: &str = "spillway";
+
+/// The field of the node's metadata below [`METADATA_NAMESPACE`] that names a module on the proxy's own disk.
+pub const FILTER_PATH_FIELD: &str = "filter_path";
+
+/// Where in the node's metadata Spillway's own fields are.
+pub const METADATA_NAMESPACE: &str = "spillway";
+
+/// Where a control plane listens: `HOST:PORT`, `[IPv6]:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    host: String,
+    port: NonZeroU16,
+}
+
+/// The text is no `HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected HOST:PORT such as 127.0.0.1:18000, [::1]:18000 or spillway.example.com:18000, found {0:?}")]
+pub struct HostPortError(String);
+
+impl FromStr for HostPort {
+    type Err = HostPortError;
+
+    fn from_str(text: &str) -> Result<Self, HostPortError> {
+        let wrong = || HostPortError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
+            Some(_) => return Err(wrong()),
+            None => host,
+        };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+        let is_name = !host.is_empty() && host.bytes().all(plain);
+        if !is_name && host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// What differs from one proxy's bootstrap to another's.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// `node.cluster`: the Gateways with this `fleet` are served.
+    pub fleet: String,
+    /// `node.id`: unique among the fleet's proxies.
+    pub node: String,
+    /// `node.locality.zone`.
+    pub zone: Option<String>,
+    /// The control plane's replicas, one at least. Envoy holds one stream, and opens the next one elsewhere when it ends.
+    pub xds: Vec<HostPort>,
+    /// Envoy's admin interface on 127.0.0.1; none where not given.
+    pub admin_port: Option<NonZeroU16>,
+    /// A module on the proxy's disk, instead of the one the control plane serves.
+    pub filter_path: Option<String>,
+}
+
+impl Bootstrap {
+    /// The bootstrap as JSON, which is YAML too.
+    pub fn render(&self) -> Value {
+        let Self { fleet, node, zone, xds, admin_port, filter_path } = self;
+        let mut envoy_node = Map::new();
+        envoy_node.insert("id".into(), json!(node));
+        envoy_node.insert("cluster".into(), json!(fleet));
+        if let Some(zone) = zone {
+            envoy_node.insert("locality".into(), json!({ "zone": zone }));
+        }
+        if let Some(path) = filter_path {
+            let ours = json!({ METADATA_NAMESPACE: { FILTER_PATH_FIELD: path } });
+            envoy_node.insert("metadata".into(), ours);
+        }
+
+        let mut bootstrap = Map::new();
+        bootstrap.insert("node".into(), envoy_node.into());
+        bootstrap.insert("dynamic_resources".into(), dynamic_resources());
+        bootstrap.insert("static_resources".into(), json!({ "clusters": [control_plane_cluster(xds)] }));
+        bootstrap.insert("stats_config".into(), json!({ "stats_tags": stats_tags() }));
+        bootstrap.insert("overload_manager".into(), overload_manager());
+        if let Some(port) = admin_port {
+            let address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
+            bootstrap.insert("admin".into(), json!({ "address": address }));
+        }
+        bootstrap.into()
+    }
+}
+
+fn dynamic_resources() -> Value {
+    json!({
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": true,
+            "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE_CLUSTER } }],
+        },
+        "lds_config": { "resource_api_version": "V3", "ads": {} },
+        "cds_config": { "resource_api_version": "V3", "ads": {} },
+    })
+}
+
+fn control_plane_cluster(xds: &[HostPort]) -> Value {
+    let all_addresses = xds.iter().all(|replica| replica.host.parse::<IpAddr>().is_ok());
+    let endpoints: Vec<Value> = xds
+        .iter()
+        .map(|HostPort { host, port }| {
+            json!({ "endpoint": { "address": { "socket_address": { "address": host, "port_value": port } } } })
+        })
+        .collect();
+    json!({
+        "name": CONTROL_PLANE_CLUSTER,
+        "type": if all_addresses { "STATIC" } else { "STRICT_DNS" },
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        // A control plane whose machine has vanished sends no reset: without these a proxy would wait for edits for ever.
+                        "connection_keepalive": { "interval": "10s", "timeout": "5s" },
+                    },
+                },
+            },
+        },
+        "load_assignment": {
+            "cluster_name": CONTROL_PLANE_CLUSTER,
+            "endpoints": [{ "lb_endpoints": endpoints }],
+        },
+    })
+}
+
+/// The filter's metrics carry policy and rule in their names (a Wasm module can't define labels); Envoy takes them out again.
+fn stats_tags() -> Value {
+    let tag = |name: &str| json!({ "tag_name": name, "regex": format!(r"^wasmcustom\.spillway_.*?(\.{name}\.([^.]+))") });
+    json!(["kind", "policy", "rule", "to"].map(tag))
+}
+
+/// Connections over this bound are closed at accept, before they cost anything, so that a flood can't take the file descriptors
+/// that upstream connections and the xDS stream need.
+fn overload_manager() -> Value {
+    json!({
+        "resource_monitors": [{
+            "name": "envoy.resource_monitors.global_downstream_max_connections",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                "max_active_downstream_connections": 100_000,
+            },
+        }],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bootstrap(xds: &str) -> Bootstrap {
+        Bootstrap {
+            fleet: "edge".into(),
+            node: "edge-1".into(),
+            zone: None,
+            xds: xds.split(',').map(|text| text.parse().unwrap()).collect(),
+            admin_port: None,
+            filter_path: None,
+        }
+    }
+
+    #[test]
+    fn addresses_are_used_as_they_are_and_names_resolved() {
+        let cluster = |xds| bootstrap(xds).render()["static_resources"]["clusters"][0].clone();
+        assert_eq!(cluster("127.0.0.1:1,[::1]:2")["type"], "STATIC");
+        assert_eq!(cluster("127.0.0.1:1,spillway.example.com:2")["type"], "STRICT_DNS");
+        let ipv6 =
+            &cluster("[::1]:2")["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+        assert_eq!(ipv6["socket_address"], json!({ "address": "::1", "port_value": 2 }));
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_there() {
+        let rendered = bootstrap("127.0.0.1:1").render();
+        assert_eq!(rendered.get("admin"), None);
+        assert_eq!(rendered["node"], json!({ "id": "edge-1", "cluster": "edge" }));
+
+        let full = Bootstrap {
+            zone: Some("a".into()),
+            admin_port: NonZeroU16::new(9901),
+            filter_path: Some("/opt/filter.wasm".into()),
+            ..bootstrap("127.0.0.1:1")
+        };
+        let rendered = full.render();
+        assert_eq!(rendered["admin"]["address"]["socket_address"]["port_value"], 9901);
+        assert_eq!(rendered["node"]["locality"]["zone"], "a");
+        assert_eq!(rendered["node"]["metadata"]["spillway"]["filter_path"], "/opt/filter.wasm");
+    }
+
+    #[test]
+    fn what_is_no_host_and_port_is_refused() {
+        for text in
+            ["", "18000", "host", "host:", ":1", "host:0", "host:65536", "[host]:1", "a b:1", "http://h:1"]
+        {
+            assert!(text.parse::<HostPort>().is_err(), "{text}");
+        }
+    }
+}
