@@ -1,0 +1,119 @@
+//! The control plane, as a user runs it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::artifacts;
+use crate::client::Client;
+use crate::ports::Port;
+use crate::process::Process;
+use crate::wait;
+
+/// A running `spillway serve`.
+#[derive(Debug)]
+pub struct ControlPlane {
+    process: Option<Process>,
+    client: Client,
+    documents: PathBuf,
+    state: PathBuf,
+    log: PathBuf,
+    xds: Port,
+    admin: Port,
+}
+
+impl ControlPlane {
+    /// Serves a directory of documents; `folder` gets its state and its output.
+    pub fn start(client: &Client, documents: &Path, folder: &Path) -> Result<Self> {
+        let mut control_plane = Self {
+            process: None,
+            client: client.clone(),
+            documents: documents.to_owned(),
+            state: folder.join("state"),
+            log: folder.join("spillway.log"),
+            xds: Port::free()?,
+            admin: Port::free()?,
+        };
+        control_plane.restart()?;
+        Ok(control_plane)
+    }
+
+    /// Starts it again, on the same ports and the same state; the old one is killed if it still runs.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
+        let (xds, admin) = (self.xds.address().to_string(), self.admin.address().to_string());
+        let filter = artifacts::filter()?;
+        let arguments: [&std::ffi::OsStr; 11] = [
+            "serve".as_ref(),
+            "--config".as_ref(),
+            self.documents.as_ref(),
+            "--state".as_ref(),
+            self.state.as_ref(),
+            "--xds".as_ref(),
+            xds.as_ref(),
+            "--admin".as_ref(),
+            admin.as_ref(),
+            "--filter".as_ref(),
+            filter.as_ref(),
+        ];
+        let mut process = Process::start("the control plane", &artifacts::spillway()?, arguments, &self.log)?;
+        let url = format!("http://{admin}/readyz");
+        wait::until("the control plane to be ready", || {
+            process.alive()?;
+            self.client.read(&url).map(drop)
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("the control plane does not run")?.kill()
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the control plane does not run")
+    }
+
+    /// Where proxies connect.
+    pub fn xds(&self) -> SocketAddr {
+        self.xds.address()
+    }
+
+    /// Its admin address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Everything that it has logged so far.
+    pub fn output(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+
+    /// Writes the bootstrap of an Envoy of this fleet to `file`.
+    pub fn bootstrap(&self, fleet: &str, envoy_admin: &Port, file: &Path, more: &[&str]) -> Result<()> {
+        let (xds, admin) = (self.xds().to_string(), envoy_admin.number().to_string());
+        let mut arguments = vec!["bootstrap", "--fleet", fleet, "--xds", &xds, "--admin-port", &admin];
+        arguments.extend(more);
+        let output = run(&arguments)?;
+        ensure!(
+            output.status.success(),
+            "spillway {} failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        std::fs::write(file, output.stdout).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// Runs `spillway` with these arguments to its end.
+pub fn run(arguments: &[&str]) -> Result<Output> {
+    let program = artifacts::spillway()?;
+    Command::new(&program)
+        .args(arguments)
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))
+}
