@@ -1,12 +1,40 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench`: builds in release mode and becomes the benchmark.
 
-use anyhow::Result;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{build, demo, envoy, process};
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// `dataplane` (CPU per request) or `tune` (from a changed limit to its enforcement), and its own options; `--help` shows them
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let Options {} = options;
-    anyhow::bail!("not there yet")
+    let spillway = build::ensure()?;
+    let envoy = envoy::ensure()?;
+    demo::upstream()?;
+    eprintln!("bench: building");
+    process::run(process::cargo().args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "spillway-tests",
+        "--bin",
+        "bench",
+    ]))?;
+    let mut bench = Command::new(process::target().join("release/bench"));
+    bench
+        .args(&options.arguments)
+        .current_dir(process::root())
+        .env("ENVOY_BIN", envoy)
+        .env("SPILLWAY_BIN", spillway);
+    Err(bench.exec()).context("could not start the benchmark")
 }
