@@ -8,17 +8,15 @@ use walrus::Module;
 
 /// What Envoy calls. It calls every callback that a module exports, and each call costs about a microsecond a request: one that
 /// crept in would be paid by every user, so the list is exact in both directions.
-const EXPORTS: [&str; 10] = [
+const EXPORTS: [&str; 8] = [
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_memory_allocate",
     "proxy_on_context_create",
-    "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_tick",
     "proxy_on_request_headers",
     "proxy_on_log",
-    "proxy_on_delete",
 ];
 
 /// Reads what the compiler wrote and writes what is shipped, whole or not at all, and only where something changed.
