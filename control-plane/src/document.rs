@@ -1,3 +1,223 @@
 //! The document language: YAML text in, documents with a place for every error out.
 
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+mod de;
+pub mod diagnostic;
 pub mod kind;
+mod scalar;
+mod suggest;
+mod syntax;
+mod text;
+mod tree;
+mod yaml;
+
+use self::diagnostic::Problem;
+pub use self::diagnostic::{Diagnostic, Source};
+use self::kind::{Kind, Spec};
+pub(crate) use self::suggest::name as suggest_name;
+pub use self::text::MAX_BYTES;
+pub(crate) use self::text::too_large;
+pub use self::tree::Place;
+pub(crate) use self::tree::Step;
+use self::tree::{Node, Value};
+
+/// What every document's `apiVersion` is.
+pub const API_VERSION: &str = "spillway.dev/v1";
+
+/// A document as it was written.
+#[derive(Debug)]
+pub struct Document {
+    source: Arc<Source>,
+    tree: Node,
+    /// Its kind.
+    pub(crate) kind: Kind,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its content; where errors were reported, what is left of it. `None` if nothing is left.
+    pub(crate) spec: Option<Spec>,
+    /// Whether errors were reported.
+    pub(crate) has_errors: bool,
+}
+
+/// Everything that a file holds.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Its documents, those with errors too.
+    pub(crate) documents: Vec<Document>,
+    /// Every error that can be found without looking at other documents.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Whether some document could not even be named: a reference that leads nowhere may mean that one.
+    pub(crate) has_nameless: bool,
+}
+
+/// What surrounds every document's `spec`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    #[serde(rename = "apiVersion")]
+    _api_version: ApiVersion,
+    kind: Kind,
+    metadata: Metadata,
+    #[serde(rename = "spec")]
+    _spec: IgnoredAny,
+}
+
+struct ApiVersion;
+
+impl<'de> Deserialize<'de> for ApiVersion {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)? {
+            version if version == API_VERSION => Ok(Self),
+            version => Err(serde::de::Error::custom(format!("expected {API_VERSION}, found {version:?}"))),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    #[serde(deserialize_with = "syntax::label")]
+    name: String,
+}
+
+/// Reads a file's bytes, which came from `name`.
+pub fn read(name: impl Into<std::path::PathBuf>, bytes: &[u8]) -> Contents {
+    let name = name.into();
+    let text = match text::decode(bytes) {
+        Ok(text) => text,
+        Err(problem) => {
+            // Of text that can't be trusted nothing is shown but the place.
+            return unread(name, problem);
+        }
+    };
+    let source = Source::new(name, text);
+    let parsed = yaml::parse(source.text());
+    let mut contents = Contents { has_nameless: !parsed.complete, ..Contents::default() };
+    if parsed.documents.is_empty() && parsed.complete {
+        let problem = Problem::new("the file is empty: it has no document")
+            .help("delete it, or write a document into it");
+        contents.diagnostics.push(source.diagnostic("", problem));
+    }
+    contents.diagnostics.extend(parsed.problems.into_iter().map(|problem| source.diagnostic("", problem)));
+    for tree in parsed.documents {
+        contents.add(&source, tree);
+    }
+    contents
+}
+
+/// A file that could not be read at all.
+pub(crate) fn unread(name: impl Into<std::path::PathBuf>, problem: Problem) -> Contents {
+    Contents {
+        documents: Vec::new(),
+        diagnostics: vec![Diagnostic::of_file(name, problem)],
+        has_nameless: true,
+    }
+}
+
+impl Contents {
+    fn add(&mut self, source: &Arc<Source>, mut tree: Node) {
+        let title = title(&tree);
+        let envelope = de::read::<Envelope>(&mut tree, "");
+        let mut problems = envelope.problems;
+        let identified = envelope.value.map(|envelope| (envelope.kind, envelope.metadata.name));
+        let kind = identified.as_ref().map(|(kind, _)| *kind).filter(|_| is_sound(&tree, &["kind"]));
+        let spec = match (kind, tree.descend_mut(&spec_position(&tree))) {
+            (Some(kind), Some(node)) => read_spec(kind, node, &mut problems),
+            _ => None,
+        };
+        let has_errors = !problems.is_empty();
+        self.diagnostics.extend(problems.into_iter().map(|problem| source.diagnostic(&title, problem)));
+        match (kind, identified) {
+            (Some(kind), Some((_, name))) if is_sound(&tree, &["metadata", "name"]) => {
+                self.documents.push(Document {
+                    source: Arc::clone(source),
+                    tree,
+                    kind,
+                    name,
+                    spec,
+                    has_errors,
+                });
+            }
+            _ => self.has_nameless = true,
+        }
+    }
+}
+
+/// Whether a value is there as it was written, not a guess in place of one that was wrong.
+fn is_sound(tree: &Node, path: &[&'static str]) -> bool {
+    let path: Vec<_> = path.iter().map(|name| Step::Field(name)).collect();
+    !tree.find(&path).tainted
+}
+
+/// The way to `spec`; to nowhere if there is none.
+fn spec_position(tree: &Node) -> Vec<usize> {
+    let Value::Mapping(entries) = &tree.value else { return vec![usize::MAX] };
+    let position = entries.iter().position(|entry| {
+        &*entry.key == "spec" && !entry.node.pruned && !matches!(entry.node.value, Value::Blank(_))
+    });
+    vec![position.unwrap_or(usize::MAX)]
+}
+
+fn read_spec(kind: Kind, node: &mut Node, problems: &mut Vec<Problem>) -> Option<Spec> {
+    fn as_spec<T: serde::de::DeserializeOwned>(
+        node: &mut Node,
+        problems: &mut Vec<Problem>,
+        spec: fn(T) -> Spec,
+    ) -> Option<Spec> {
+        let reading = de::read(node, "spec");
+        problems.extend(reading.problems);
+        reading.value.map(spec)
+    }
+    match kind {
+        Kind::Gateway => as_spec(node, problems, Spec::Gateway),
+        Kind::Route => as_spec(node, problems, Spec::Route),
+        Kind::Backend => as_spec(node, problems, Spec::Backend),
+        Kind::TrafficPolicy => as_spec(node, problems, Spec::TrafficPolicy),
+    }
+}
+
+/// Kind and name as written, right or wrong.
+fn title(tree: &Node) -> String {
+    let text = |node: Option<&Node>| match node.map(|node| &node.value) {
+        Some(Value::Scalar { text, .. }) => text.chars().take(80).collect(),
+        _ => String::new(),
+    };
+    let kind = text(tree.get("kind"));
+    let name = text(tree.get("metadata").and_then(|metadata| metadata.get("name")));
+    format!("{kind} {name}").trim().to_owned()
+}
+
+impl Document {
+    /// Kind and name, as errors call the document.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
+
+    /// An error at a field, or `None` if what stands there (or stood there, or within) has been reported already.
+    pub(crate) fn problem(
+        &self,
+        path: &[Step],
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Option<Diagnostic> {
+        let found = self.tree.find(path);
+        if found.tainted {
+            return None;
+        }
+        let mut problem = Problem::new(message).at(found.place).field(found.field.into_string());
+        problem.help = help;
+        Some(self.source.diagnostic(&self.title(), problem))
+    }
+
+    /// Where a field is, as `file:line`.
+    pub(crate) fn location(&self, path: &[Step]) -> String {
+        format!("{}:{}", self.source.name().display(), self.tree.find(path).place.line)
+    }
+}
+
+#[cfg(test)]
+mod tests;

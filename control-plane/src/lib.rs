@@ -6,3 +6,4 @@ pub mod bootstrap;
 pub mod cli;
 pub mod document;
 pub mod model;
+pub mod store;

@@ -9,6 +9,7 @@ use spillway_policy::config::{Configuration, Policy, Scope};
 
 use crate::document::kind::{Backend, Gateway, Listener, Route, TargetKind, TargetRef, TrafficPolicy};
 
+mod build;
 pub mod hostname;
 
 /// A valid set of documents.

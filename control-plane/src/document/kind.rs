@@ -7,6 +7,51 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use spillway_policy::config::{CircuitBreaker, KeyAlternative, NotYet, RateLimit};
 
+use super::syntax;
+
+/// Values of enumerations (by the name of their type) that belong to the language and that nothing acts on yet.
+pub(crate) const LATER_VALUES: &[(&str, &[&str])] = &[
+    ("Kind", &["Certificate", "Rollout"]),
+    ("Protocol", &["HTTPS", "TCP", "TLS", "Proxyless", "MQTT", "MQTTS"]),
+    ("PathMatchKind", &["RegularExpression"]),
+    ("HeaderMatchKind", &["RegularExpression"]),
+    ("BackendProtocol", &["TCP"]),
+];
+
+/// The kinds of document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub enum Kind {
+    /// See [`Gateway`].
+    Gateway,
+    /// See [`Route`].
+    Route,
+    /// See [`Backend`].
+    Backend,
+    /// See [`TrafficPolicy`].
+    TrafficPolicy,
+}
+
+impl Kind {
+    /// All of them, in the order in which a reader meets them.
+    pub const ALL: [Self; 4] = [Self::Gateway, Self::Route, Self::Backend, Self::TrafficPolicy];
+
+    /// As it is written in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "Gateway",
+            Self::Route => "Route",
+            Self::Backend => "Backend",
+            Self::TrafficPolicy => "TrafficPolicy",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What any document may be.
 #[derive(Debug, Clone)]
 pub enum Spec {
@@ -25,6 +70,7 @@ pub enum Spec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gateway {
     /// The Envoys whose `node.cluster` is this.
+    #[serde(deserialize_with = "syntax::fleet")]
     pub fleet: String,
     /// Without listeners only the extension config `spillway/<gateway>` is published, for Envoys whose listeners come from elsewhere.
     #[serde(default)]
@@ -39,16 +85,19 @@ pub struct Gateway {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
-    /// Unique in the Gateway.
+    /// A DNS label, unique in the Gateway.
+    #[serde(deserialize_with = "syntax::label")]
     pub name: String,
     /// An IP address; `0.0.0.0` where not given.
-    #[serde(default = "any_address")]
+    #[serde(default = "any_address", deserialize_with = "syntax::address")]
+    #[schemars(with = "String")]
     pub address: std::net::IpAddr,
     /// 1 to 65535.
     pub port: std::num::NonZeroU16,
     /// What is spoken.
     pub protocol: Protocol,
     /// Only requests for this host (`*.example.com` for all below a domain).
+    #[serde(default, deserialize_with = "syntax::hostname")]
     pub hostname: Option<String>,
     /// Certificates.
     pub tls: Option<NotYet>,
@@ -79,7 +128,7 @@ pub struct Route {
     /// The Gateways, or single listeners of theirs, that serve this route.
     pub parent_refs: Vec<ParentRef>,
     /// Hosts; all where not given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "syntax::hostnames")]
     pub hostnames: Vec<String>,
     /// In the Gateway API's order of precedence, not in the order written.
     pub rules: Vec<Rule>,
@@ -99,7 +148,8 @@ pub struct ParentRef {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// Unique in the route.
+    /// A DNS label, unique in the route.
+    #[serde(deserialize_with = "syntax::label")]
     pub name: String,
     /// Any of; every request where empty.
     #[serde(default)]
@@ -130,6 +180,7 @@ pub struct Match {
     /// `PathPrefix /` where not given.
     pub path: Option<PathMatch>,
     /// `GET`, `POST` and so on.
+    #[serde(default, deserialize_with = "syntax::method")]
     pub method: Option<String>,
     /// Headers that must have exactly these values.
     #[serde(default)]
@@ -151,7 +202,8 @@ pub struct PathMatch {
     /// How `value` is compared.
     #[serde(rename = "type", default)]
     pub kind: PathMatchKind,
-    /// An absolute path.
+    /// An absolute path without query; what is not ASCII is percent-encoded.
+    #[serde(deserialize_with = "syntax::path")]
     pub value: String,
 }
 
@@ -170,8 +222,10 @@ pub enum PathMatchKind {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderMatch {
     /// Case does not matter.
+    #[serde(deserialize_with = "syntax::header_name")]
     pub name: String,
     /// The whole value.
+    #[serde(deserialize_with = "syntax::header_value")]
     pub value: String,
     /// How `value` is compared.
     #[serde(rename = "type", default)]
@@ -208,8 +262,7 @@ pub struct Backend {
     /// What is spoken to the endpoints.
     #[serde(default)]
     pub protocol: BackendProtocol,
-    /// Where it runs.
-    #[serde(default)]
+    /// Where it runs. Empty: every request is answered 503.
     pub endpoints: Vec<Endpoint>,
     /// Endpoints found elsewhere.
     pub discovery: Option<NotYet>,
@@ -245,11 +298,13 @@ pub enum BackendProtocol {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoint {
     /// An IP address.
+    #[serde(deserialize_with = "syntax::address")]
+    #[schemars(with = "String")]
     pub address: std::net::IpAddr,
     /// 1 to 65535.
     pub port: std::num::NonZeroU16,
     /// Relative to the other endpoints, 1 where not given.
-    #[serde(default = "one_weight")]
+    #[serde(default = "one_weight", deserialize_with = "syntax::endpoint_weight")]
     pub weight: NonZeroU32,
     /// Where it stands.
     pub zone: Option<NotYet>,
@@ -303,4 +358,14 @@ pub enum TargetKind {
     Gateway,
     /// All traffic of a Route.
     Route,
+}
+
+impl TargetKind {
+    /// As it is written in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "Gateway",
+            Self::Route => "Route",
+        }
+    }
 }

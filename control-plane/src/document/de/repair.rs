@@ -1,0 +1,109 @@
+//! Every error, not only the first: what is wrong is taken out and the rest is read again.
+
+use serde::de::DeserializeOwned;
+
+use super::{Path, Reader};
+use crate::document::diagnostic::Problem;
+use crate::document::suggest;
+use crate::document::tree::{Entry, Node, Value};
+
+/// More errors than this in one document help nobody.
+const MAX_PROBLEMS: usize = 100;
+
+/// Each round either reports something or gives up one guess, of which every field has few.
+const MAX_ROUNDS: usize = 10 * MAX_PROBLEMS;
+
+/// What could be read of a value.
+#[derive(Debug)]
+pub(crate) struct Reading<T> {
+    /// The value; where there were problems, what is left of it, with [`Value::Blank`]s where something is required. `None` if
+    /// nothing is left.
+    pub(crate) value: Option<T>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Reads a value. What is wrong with it is marked in the tree, so that later checks don't complain about the consequences.
+///
+/// `name` is the first part of every field's path.
+pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, name: &str) -> Reading<T> {
+    let mut problems = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let path = Path::Root(name);
+        let reader = Reader { node, path: &path };
+        let error = match T::deserialize(reader) {
+            Ok(value) => return Reading { value: Some(value), problems },
+            Err(error) => reader.locate(error),
+        };
+        let missing = error.missing();
+        let positions = error.location().map(|at| at.positions.clone()).unwrap_or_default();
+        if amend(node, &positions, missing) {
+            let (message, help, at) = error.into_parts();
+            let mut problem = Problem { place: None, field: String::new(), message, help };
+            if let Some(at) = at {
+                let mut field = at.field;
+                if let Some(missing) = missing {
+                    field.push_name(missing);
+                }
+                problem = problem.at(at.place).field(field.into_string());
+            }
+            problems.push(problem);
+            if problems.len() == MAX_PROBLEMS {
+                problems.push(
+                    Problem::new(format!("more than {MAX_PROBLEMS} errors: the rest is not shown"))
+                        .at(node.place),
+                );
+                break;
+            }
+        }
+        if node.pruned {
+            break;
+        }
+    }
+    Reading { value: None, problems }
+}
+
+/// Changes the tree so that the same error does not come again. Says whether it is news or the consequence of an earlier one.
+fn amend(root: &mut Node, positions: &[usize], missing: Option<&'static str>) -> bool {
+    let Some(node) = root.descend_mut(positions) else {
+        // Cannot be; nothing more can be read then.
+        root.pruned = true;
+        return true;
+    };
+    match (&mut node.value, missing) {
+        (Value::Blank(guess), _) if *guess < 6 => {
+            *guess += 1;
+            false
+        }
+        // Nothing fits the field: what it belongs to cannot be read either.
+        (Value::Blank(_), _) => {
+            node.pruned = true;
+            let parent = positions.split_last().map_or(&[][..], |(_, parent)| parent);
+            if let Some(parent) = root.descend_mut(parent) {
+                parent.pruned = true;
+            }
+            false
+        }
+        (Value::Mapping(entries), Some(field)) => {
+            let blank = Node::new(node.place, Value::Blank(0));
+            match entries.iter_mut().find(|entry| &*entry.key == field) {
+                Some(entry) => {
+                    entry.node = blank;
+                    false
+                }
+                None => {
+                    // A misspelt name has been reported; that the field is missing follows from it.
+                    let misspelt = |entry: &Entry| entry.node.pruned && suggest::is_near(&entry.key, field);
+                    let is_news = !entries.iter().any(misspelt);
+                    entries.push(Entry { key: field.into(), place: node.place, node: blank });
+                    is_news
+                }
+            }
+        }
+        _ => {
+            // What is wrong with a value as a whole may be that a part was taken out of it.
+            let is_news = !node.is_tainted();
+            node.pruned = true;
+            is_news
+        }
+    }
+}

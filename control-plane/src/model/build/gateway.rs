@@ -1,0 +1,44 @@
+//! What has to hold for a Gateway.
+
+use std::collections::BTreeMap;
+
+use super::{Check, steps};
+use crate::document::Document;
+use crate::document::kind::Gateway;
+
+pub(super) fn check(check: &mut Check<'_>, document: &Document, gateway: &Gateway) {
+    let names = gateway.listeners.iter().enumerate();
+    check.unique(
+        document,
+        names.map(|(i, listener)| (listener.name.as_str(), steps!["spec", "listeners", i, "name"].to_vec())),
+        |name| format!("there is a listener `{name}` already"),
+    );
+}
+
+/// One process can listen on an address and port only once: in all Gateways of a fleet, no two listeners share them.
+pub(super) fn ports(check: &mut Check<'_>) {
+    let mut taken = BTreeMap::new();
+    let mut conflicts = Vec::new();
+    for (document, gateway) in check.gateways() {
+        for (i, listener) in gateway.listeners.iter().enumerate() {
+            let path = steps!["spec", "listeners", i, "port"];
+            let key = (&gateway.fleet, listener.address, listener.port);
+            if let Some(first) = taken.get(&key) {
+                conflicts.push((
+                    document,
+                    path.to_vec(),
+                    format!(
+                        "{} port {} is taken in fleet `{}` by the listener at {first}",
+                        listener.address, listener.port, gateway.fleet
+                    ),
+                ));
+            } else {
+                taken.insert(key, document.location(path));
+            }
+        }
+    }
+    for (document, path, message) in conflicts {
+        let help = "one listener serves any number of hosts: Routes have hostnames".to_owned();
+        check.report(document, &path, message, Some(help));
+    }
+}

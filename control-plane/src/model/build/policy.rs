@@ -1,0 +1,176 @@
+//! What has to hold for a TrafficPolicy, alone and beside the others.
+
+use std::collections::BTreeMap;
+
+use spillway_policy::config::{KeyPart, NamedPart, PathSegment, Policy, Problem};
+
+use super::{Check, steps};
+use crate::document::kind::{Kind, Spec, TargetKind, TargetRef, TrafficPolicy};
+use crate::document::{Document, Step};
+use crate::model::Model;
+
+pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &TrafficPolicy) {
+    if policy.target_refs.is_empty() {
+        check.report(
+            document,
+            steps!["spec", "targetRefs"],
+            "a TrafficPolicy needs at least one target",
+            None,
+        );
+    }
+    let targets = || policy.target_refs.iter().enumerate();
+    check.unique(
+        document,
+        targets().map(|(i, target)| {
+            (
+                (target.kind.name(), &target.name, &target.section_name),
+                steps!["spec", "targetRefs", i, "name"].to_vec(),
+            )
+        }),
+        |(kind, name, _)| format!("there is a reference to the {kind} `{name}` already"),
+    );
+    for (i, target) in targets() {
+        let kind = match target.kind {
+            TargetKind::Gateway => Kind::Gateway,
+            TargetKind::Route => Kind::Route,
+        };
+        check.resolve(
+            document,
+            steps!["spec", "targetRefs", i],
+            kind,
+            &target.name,
+            target.section_name.as_deref(),
+        );
+    }
+    let alone = Policy {
+        name: document.name.clone(),
+        applies_to: Vec::new(),
+        route_key: policy.route_key.clone(),
+        rate_limits: policy.rate_limits.clone(),
+        circuit_breakers: policy.circuit_breakers.clone(),
+    };
+    for problem in alone.problems() {
+        report(check, document, problem);
+    }
+    for (path, key) in keys(policy) {
+        if let Some(at) = key.iter().position(|part| *part == KeyPart::Named(NamedPart::RouteKey))
+            && let Some(target) = policy.target_refs.iter().find(|target| !has_route_key(check, target))
+        {
+            let message =
+                format!("no policy sets a route key for the {} `{}`", target.kind.name(), target.name);
+            let help = "add routeKey to this policy, or to one for the same traffic".to_owned();
+            check.report(document, &[&path[..], steps![at]].concat(), message, Some(help));
+        }
+    }
+}
+
+fn report(check: &mut Check<'_>, document: &Document, Problem { path, message }: Problem) {
+    let steps = path.into_iter().map(|segment| match segment {
+        PathSegment::Field(name) => Step::Field(name),
+        PathSegment::Index(index) => Step::Item(index),
+    });
+    let path: Vec<_> = std::iter::once(Step::Field("spec")).chain(steps).collect();
+    check.report(document, &path, message, None);
+}
+
+/// Every key of the policy's rules and where it stands.
+fn keys(policy: &TrafficPolicy) -> Vec<(Vec<Step>, &[KeyPart])> {
+    let limits = policy.rate_limits.iter().enumerate();
+    let breakers = policy.circuit_breakers.iter().enumerate();
+    limits
+        .map(|(i, limit)| (steps!["spec", "rateLimits", i, "key"].to_vec(), limit.key.as_slice()))
+        .chain(breakers.map(|(i, breaker)| {
+            (steps!["spec", "circuitBreakers", i, "key"].to_vec(), breaker.key.as_slice())
+        }))
+        .collect()
+}
+
+/// Whether some policy makes a route key for at least a part of a target's traffic.
+fn has_route_key(check: &Check<'_>, target: &TargetRef) -> bool {
+    check.all(Kind::TrafficPolicy).any(|document| match &document.spec {
+        // What was wrong with it may have been its route key.
+        _ if document.has_errors => true,
+        Some(Spec::TrafficPolicy(policy)) => {
+            !policy.route_key.is_empty()
+                && policy.target_refs.iter().any(|other| overlap(check, target, other))
+        }
+        _ => false,
+    })
+}
+
+/// Whether two targets have traffic in common.
+fn overlap(check: &Check<'_>, one: &TargetRef, other: &TargetRef) -> bool {
+    let sections = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+    match (one.kind, other.kind) {
+        (TargetKind::Gateway, TargetKind::Gateway) | (TargetKind::Route, TargetKind::Route) => {
+            one.name == other.name && sections(&one.section_name, &other.section_name)
+        }
+        (TargetKind::Route, TargetKind::Gateway) => overlap(check, other, one),
+        // A route that cannot be read has been reported; it may be attached to anything.
+        (TargetKind::Gateway, TargetKind::Route) => check.route(&other.name).is_none_or(|route| {
+            route
+                .parent_refs
+                .iter()
+                .any(|parent| parent.name == one.name && sections(&parent.section_name, &one.section_name))
+        }),
+    }
+}
+
+/// Of two route keys for exactly the same traffic neither could win.
+pub(super) fn route_keys(check: &mut Check<'_>) {
+    let mut first = BTreeMap::new();
+    let mut conflicts = Vec::new();
+    for document in check.all(Kind::TrafficPolicy) {
+        let Some(Spec::TrafficPolicy(policy)) = &document.spec else { continue };
+        for (i, target) in policy.target_refs.iter().enumerate().filter(|_| !policy.route_key.is_empty()) {
+            let key = (target.kind.name(), &target.name, &target.section_name);
+            match first.get(&key) {
+                // The same target twice in one policy has its own error.
+                Some((other, _)) if *other == &document.name => {}
+                Some((other, location)) => {
+                    let message =
+                        format!("the policy `{other}` sets a route key for the same target, at {location}");
+                    conflicts.push((document, steps!["spec", "targetRefs", i].to_vec(), message));
+                }
+                None => {
+                    first.insert(key, (&document.name, document.location(steps!["spec", "routeKey"])));
+                }
+            }
+        }
+    }
+    for (document, path, message) in conflicts {
+        let help = "keep one of the two, or let one target something more specific".to_owned();
+        check.report(document, &path, message, Some(help));
+    }
+}
+
+/// What the filter itself would say about each Gateway's configuration, so that no proxy has to refuse what was accepted here.
+pub(super) fn whole(check: &mut Check<'_>, documents: &[Document]) {
+    let mut model = Model::default();
+    for document in documents {
+        match &document.spec {
+            Some(Spec::Gateway(gateway)) => {
+                drop(model.gateways.insert(document.name.clone(), gateway.clone()))
+            }
+            Some(Spec::Route(route)) => drop(model.routes.insert(document.name.clone(), route.clone())),
+            Some(Spec::TrafficPolicy(policy)) => {
+                drop(model.policies.insert(document.name.clone(), policy.clone()))
+            }
+            Some(Spec::Backend(_)) | None => {}
+        }
+    }
+    for gateway in model.gateways.keys() {
+        let configuration = model.filter_configuration(gateway);
+        for Problem { path, message } in configuration.problems() {
+            let [PathSegment::Field(_), PathSegment::Index(index), rest @ ..] = path.as_slice() else {
+                continue;
+            };
+            let name = configuration.policies.get(*index).map(|policy| policy.name.as_str());
+            let document =
+                check.all(Kind::TrafficPolicy).find(|document| Some(document.name.as_str()) == name);
+            if let Some(document) = document {
+                report(check, document, Problem { path: rest.to_vec(), message });
+            }
+        }
+    }
+}
