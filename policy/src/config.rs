@@ -3,6 +3,9 @@
 //! The same types read the filter's JSON inside Envoy and the `spec` of a TrafficPolicy in the control plane. A field of the document
 //! language that no code acts on yet has the type [`NotYet`], which refuses every value.
 
+mod check;
+mod problem;
+
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -11,73 +14,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::unit::{Duration, Rate, Ratio};
 
-/// Why a configuration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The bytes are not JSON, or not of this shape.
-    #[error("{0}")]
-    Syntax(#[from] serde_json::Error),
-    /// The shape is right and the meaning is not; every problem there is.
-    #[error("{}", Problem::lines(.0))]
-    Problems(Vec<Problem>),
-}
-
-/// Something that is wrong with a configuration or policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, from the value that was checked: `rateLimits`, 0, `key`, 1.
-    pub path: Vec<PathSegment>,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
-
-impl Problem {
-    fn lines(problems: &[Self]) -> String {
-        problems.iter().map(Self::to_string).collect::<Vec<_>>().join("; ")
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, segment) in self.path.iter().enumerate() {
-            match segment {
-                PathSegment::Field(name) if i == 0 => f.write_str(name)?,
-                PathSegment::Field(name) => write!(f, ".{name}")?,
-                PathSegment::Index(index) => write!(f, "[{index}]")?,
-            }
-        }
-        if !self.path.is_empty() {
-            f.write_str(": ")?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// A step on the way to a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathSegment {
-    /// A field's name as written in documents.
-    Field(&'static str),
-    /// A place in a list, from 0.
-    Index(usize),
-}
+pub use self::problem::{ConfigError, PathSegment, Problem};
 
 impl Configuration {
     /// Reads the filter's JSON. The meaning is checked by [`Configuration::problems`].
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         Ok(serde_json::from_slice(json)?)
-    }
-
-    /// Everything that is wrong: each policy's own problems, with paths from `policies`, and those between policies.
-    pub fn problems(&self) -> Vec<Problem> {
-        Vec::new()
-    }
-}
-
-impl Policy {
-    /// Everything that is wrong with this policy alone, with paths as in the `spec` of a TrafficPolicy.
-    pub fn problems(&self) -> Vec<Problem> {
-        Vec::new()
     }
 }
 
@@ -116,7 +58,7 @@ pub struct Policy {
 }
 
 /// A part of the traffic, named as Envoy names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Scope {
@@ -432,3 +374,6 @@ pub enum NamedPart {
     /// The Backend (not an endpoint) that the route chose.
     Backend,
 }
+
+#[cfg(test)]
+mod tests;

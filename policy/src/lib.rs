@@ -8,7 +8,18 @@
 
 #![forbid(unsafe_code)]
 
+mod asked;
+mod circuit_breaker;
 pub mod config;
+mod decision;
 pub mod engine;
+mod quota;
+mod rate_limit;
+mod record;
+mod route_key;
+mod scope;
 pub mod store;
+mod table;
+#[cfg(test)]
+mod testing;
 pub mod unit;

@@ -1,0 +1,383 @@
+//! Circuit breakers that all workers of a proxy share.
+//!
+//! Outcomes are failures when the response's status is 5xx, when the upstream failed without a whole answer of its own (reset, refused, timeout), or, in gRPC,
+//! when the status is `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` or `DATA_LOSS`. A client that goes away is no outcome. The breaker opens when the share of
+//! failures among the outcomes in its window is at least `errorRatio`, and there are `minRequests` of them or more.
+//!
+//! The state is in the store; each worker looks at it again when what it knows is five milliseconds old, and adds the outcomes that it has counted
+//! since at the same pace. So open means open on every worker within five milliseconds. Tickets for probes are always taken from the store: there are never more than `probes`
+//! of them out and succeeded, whatever the workers do at the same time. One that is not heard of (its worker broke down) is given out again after `openFor`, at least 30 seconds.
+//!
+//! A rule keeps about 4,096 keys in a fixed-size table. A key that finds its place full takes over the breaker with the fewest outcomes in its window; open and half-open ones
+//! stay, and where there are only those the newcomer has no breaker.
+
+mod cell;
+
+use std::rc::Rc;
+
+use self::cell::{Cell, Permit, ProbeResult, State, Tally, Terms};
+use crate::config;
+use crate::decision::Transition;
+use crate::engine::Needs;
+use crate::record::Reader;
+use crate::route_key::RuleKey;
+use crate::store::{CasError, Store, StoreError};
+use crate::table::{ATTEMPTS, Access, Slot, Table};
+use crate::unit::Ratio;
+
+/// Places in a record.
+const WAYS: usize = 4;
+
+/// Records in the table of a breaker with key: 1,024 of four places take about half a megabyte.
+const RECORDS: u16 = 1_024;
+
+/// How old what a worker knows may be, and what it has counted.
+const PACE: u64 = 5_000_000;
+
+/// For how many keys of one rule a worker remembers what it knows.
+const REMEMBERED: usize = 64;
+
+/// A compiled circuit breaker and what this worker knows of it.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    pub(crate) policy: Rc<str>,
+    pub(crate) rule: Rc<str>,
+    pub(crate) key: RuleKey,
+    terms: Terms,
+    table: Table,
+    /// By fingerprint, [`REMEMBERED`] at most.
+    known: Vec<Known>,
+}
+
+/// What a worker knows of one key's breaker.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    slot: Slot,
+    generation: u64,
+    seen: Seen,
+    /// When the store was asked.
+    asked: u64,
+    /// Outcomes of this generation that the store does not have yet.
+    pending: Tally,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Seen {
+    #[default]
+    Nothing,
+    Closed,
+    Open {
+        until: u64,
+    },
+}
+
+/// What a request may do, as far as one breaker is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Pass, watched or (where the store does not answer or the table is full) not.
+    Pass(Option<Watch>),
+    /// Pass if there is still a ticket when everything else has agreed.
+    Probe(Slot),
+    /// Not pass for so many nanoseconds; 0: unknown.
+    Reject { wait: u64 },
+}
+
+/// What an admission remembers for a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watch {
+    slot: Slot,
+    generation: u64,
+    ticket: Option<u32>,
+}
+
+impl Watch {
+    pub(crate) const fn is_probe(&self) -> bool {
+        self.ticket.is_some()
+    }
+}
+
+const fn is_recent(then: u64, now: u64) -> bool {
+    now.abs_diff(then) < PACE
+}
+
+impl Breaker {
+    pub(crate) fn new(policy: Rc<str>, rule: config::CircuitBreaker, needs: &mut Needs) -> Self {
+        // The fields that nothing acts on yet refuse every value.
+        let config::CircuitBreaker {
+            name,
+            key,
+            window,
+            min_requests,
+            trip: config::Trip { error_ratio, slow: None, error_count: None },
+            open_for,
+            probes,
+            failures: None,
+            backoff: None,
+            mode: None,
+            on_failure: None,
+            response: None,
+        } = rule;
+        let terms = Terms {
+            part: Terms::part_of(window.as_nanos()),
+            min_requests: min_requests.get(),
+            error_ratio: error_ratio.map(Ratio::basis_points),
+            open_for: open_for.as_nanos(),
+            probes: probes.get(),
+        };
+        let key = RuleKey::compile(&key, needs);
+        let table = Table::new("breaker", &policy, &name, (!key.is_empty()).then_some(RECORDS));
+        Self { policy, rule: Rc::from(name.as_str()), key, terms, table, known: Vec::new() }
+    }
+
+    pub(crate) const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What a request may do. Takes no ticket.
+    pub(crate) fn check<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<Check, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let now = access.now;
+        let watch = |generation| Check::Pass(Some(Watch { slot, generation, ticket: None }));
+        let known = self.recall(slot, access);
+        match known.seen {
+            Seen::Closed if is_recent(known.asked, now) => return Ok(watch(known.generation)),
+            // Nobody ends that before its time.
+            Seen::Open { until } if now < until => return Ok(Check::Reject { wait: until - now }),
+            _ => {}
+        }
+        let permit =
+            self.update(slot, Unknown::Create, access, |cell, terms| (cell.permit(terms, now), false))?;
+        Ok(match permit {
+            Some((Permit::Pass, cell)) => watch(cell.generation),
+            Some((Permit::Probe, _)) => Check::Probe(slot),
+            Some((Permit::Reject { wait }, _)) => Check::Reject { wait },
+            None => Check::Pass(None),
+        })
+    }
+
+    /// Takes a ticket for a request that may probe; somebody else may have had the last one.
+    pub(crate) fn probe<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<Check, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let now = access.now;
+        let taken = self.update(slot, Unknown::Ignore, access, |cell, terms| {
+            let settled = cell.settle(terms, now);
+            match cell.take_ticket(terms, now) {
+                Some(ticket) => ((Permit::Probe, Some(ticket)), true),
+                None => ((cell.permit(terms, now), None), settled),
+            }
+        })?;
+        Ok(match taken {
+            Some(((Permit::Reject { wait }, _), _)) => Check::Reject { wait },
+            Some(((_, ticket), cell)) => {
+                Check::Pass(Some(Watch { slot, generation: cell.generation, ticket }))
+            }
+            None => Check::Pass(None),
+        })
+    }
+
+    /// Takes note of how a request ended; `None`: nobody knows.
+    pub(crate) fn complete<S>(
+        &mut self,
+        watch: Watch,
+        failed: Option<bool>,
+        access: &mut Access<'_, S>,
+    ) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let Watch { slot, generation, ticket } = watch;
+        let now = access.now;
+        if let Some(ticket) = ticket {
+            let result = match failed {
+                Some(true) => ProbeResult::Failure,
+                Some(false) => ProbeResult::Success,
+                None => ProbeResult::Unknown,
+            };
+            return self
+                .update(slot, Unknown::Ignore, access, |cell, terms| {
+                    ((), cell.resolve(generation, ticket, result, terms, now))
+                })
+                .map(|_| ());
+        }
+        let Some(failed) = failed else { return Ok(()) };
+        let mut known = self.recall(slot, access);
+        if generation < known.generation {
+            return Ok(());
+        }
+        if generation > known.generation {
+            known = Known { slot, generation, ..Known::default() };
+        }
+        known.pending.add(Tally::one(failed));
+        self.remember(known);
+        if is_recent(known.asked, now) { Ok(()) } else { self.flush(slot, access) }
+    }
+
+    /// Adds to the store what this worker has counted: what is due, or all.
+    pub(crate) fn flush_pending<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        for index in 0..self.known.len() {
+            let Some(known) = self.known.get(index) else { break };
+            if known.pending.total > 0 && (all || !is_recent(known.asked, access.now)) {
+                self.flush(known.slot, access)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        self.update(slot, Unknown::Ignore, access, |_, _| ((), false)).map(|_| ())
+    }
+
+    /// What this worker knows of a key. If its place is another key's, that one is forgotten, and what was counted for it goes to the store.
+    fn recall<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Known
+    where
+        S: Store + ?Sized,
+    {
+        if self.known.is_empty() {
+            let size = if self.table.is_keyed() { REMEMBERED } else { 1 };
+            self.known.resize(size, Known::default());
+        }
+        let known = self.place(slot).map(|place| *place).unwrap_or_default();
+        if known.slot == slot {
+            return known;
+        }
+        if known.pending.total > 0 {
+            // Where the store does not answer, these outcomes are lost: they are the other key's, and there is no place for them.
+            let _ = self.flush(known.slot, access);
+        }
+        let known = Known { slot, ..Known::default() };
+        self.remember(known);
+        known
+    }
+
+    fn remember(&mut self, known: Known) {
+        if let Some(place) = self.place(known.slot) {
+            *place = known;
+        }
+    }
+
+    /// Where a key is remembered, whoever is there now.
+    fn place(&mut self, slot: Slot) -> Option<&mut Known> {
+        let index = slot.fingerprint.checked_rem(self.known.len() as u64)?;
+        self.known.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Adds what has been counted for a key to its breaker and changes it, as one step. `change` says whether it changed anything; it may
+    /// be called again, if other workers come in between. `None`: there is no breaker for the key.
+    fn update<S, T>(
+        &mut self,
+        slot: Slot,
+        unknown: Unknown,
+        access: &mut Access<'_, S>,
+        change: impl Fn(&mut Cell, &Terms) -> (T, bool),
+    ) -> Result<Option<(T, Cell)>, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let now = access.now;
+        let terms = self.terms;
+        let known = self.place(slot).filter(|known| known.slot == slot).map(|known| *known);
+        let Known { generation, pending, .. } = known.unwrap_or_default();
+        for _ in 0..ATTEMPTS {
+            let version = self.table.read(slot, access)?;
+            let ways = if self.table.is_keyed() { WAYS } else { 1 };
+            let mut cells =
+                decode(access.bytes, ways).unwrap_or_else(|| [Cell::new(0, terms.part, now); WAYS]);
+            let cells = cells.get_mut(..ways).unwrap_or_default();
+            let Some((cell, is_new)) = find(cells, slot.fingerprint, unknown, &terms, now) else {
+                self.forget(slot);
+                return Ok(None);
+            };
+            let before = cell.state.kind();
+            let counted = pending.total > 0 && cell.count(generation, pending, &terms, now);
+            let (value, changed) = change(cell, &terms);
+            let cell = *cell;
+            if is_new || counted || changed {
+                access.bytes.clear();
+                for cell in cells {
+                    cell.encode(access.bytes);
+                }
+                match self.table.write(slot, version, access) {
+                    Ok(()) => {}
+                    Err(CasError::Conflict) => continue,
+                    Err(CasError::Failed(error)) => return Err(error),
+                }
+            }
+            if known.is_some() {
+                self.remember(Known::of(&cell, slot, &terms, now));
+            }
+            if cell.state.kind() != before {
+                let (policy, rule) = (Rc::clone(&self.policy), Rc::clone(&self.rule));
+                access.transitions.push(Transition { policy, rule, to: cell.state.kind() });
+            }
+            return Ok(Some((value, cell)));
+        }
+        Err(StoreError)
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        if let Some(place) = self.place(slot).filter(|known| known.slot == slot) {
+            *place = Known { slot, ..Known::default() };
+        }
+    }
+}
+
+/// What to do about a key that has no breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Create,
+    Ignore,
+}
+
+/// A key's breaker among those of a record; whether it is new.
+fn find<'c>(
+    cells: &'c mut [Cell],
+    fingerprint: u64,
+    unknown: Unknown,
+    terms: &Terms,
+    now: u64,
+) -> Option<(&'c mut Cell, bool)> {
+    if let Some(index) = cells.iter().position(|cell| cell.fingerprint == fingerprint) {
+        return cells.get_mut(index).map(|cell| (cell, false));
+    }
+    if unknown == Unknown::Ignore {
+        return None;
+    }
+    let worth = |cell: &mut Cell| cell.worth(terms, now);
+    let with_worth = cells.iter_mut().filter_map(|cell| worth(cell).map(|worth| (worth, cell)));
+    let (_, cell) = with_worth.min_by_key(|(worth, _)| *worth)?;
+    *cell = Cell::new(fingerprint, terms.part, now);
+    Some((cell, true))
+}
+
+fn decode(bytes: &[u8], ways: usize) -> Option<[Cell; WAYS]> {
+    let mut reader = Reader::new(bytes);
+    let mut cells = [Cell::new(0, 1, 0); WAYS];
+    for cell in cells.iter_mut().take(ways) {
+        *cell = Cell::decode(&mut reader)?;
+    }
+    reader.is_at_end().then_some(cells)
+}
+
+impl Known {
+    fn of(cell: &Cell, slot: Slot, terms: &Terms, now: u64) -> Self {
+        let seen = match (cell.state, cell.permit(terms, now)) {
+            (State::Closed(_), _) => Seen::Closed,
+            (State::Open, Permit::Reject { wait }) => Seen::Open { until: now.saturating_add(wait) },
+            _ => Seen::Nothing,
+        };
+        Self { slot, generation: cell.generation, seen, asked: now, pending: Tally::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! One breaker: its state and what changes it, without any store.
+//!
+//! Closed, outcomes are counted in a ring of ten parts of the window; when enough of them are failures it opens. Open, nothing passes until its time is over.
+//! Then it is half-open and hands out exactly so many tickets as there are probes: all must come back as successes to close it, one failure opens it again.
+//!
+//! Each change of state begins a new *generation*. What was admitted in an earlier one says nothing about this one: it is neither counted nor taken for a
+//! probe's result.
+
+use crate::decision::BreakerState;
+use crate::record::Reader;
+use crate::table::CLOCK_SKEW;
+
+/// Parts of a window.
+const PARTS: usize = 10;
+
+/// The length of an encoded cell.
+const LENGTH: usize = 8 + 8 + 1 + 8 + 8 + PARTS * 8;
+
+/// A probe that has not been heard of for so long after the last ticket was given out is lost, even where `openFor` is shorter: longer than most requests may take.
+const MIN_TICKET_LIFE: u64 = 30_000_000_000;
+
+/// What a rule says, in nanoseconds and ready to compare.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// A tenth of the window.
+    pub(crate) part: u64,
+    pub(crate) min_requests: u32,
+    /// Hundredths of a percent; `None`: no such condition.
+    pub(crate) error_ratio: Option<u16>,
+    pub(crate) open_for: u64,
+    pub(crate) probes: u32,
+}
+
+impl Terms {
+    /// The part of a window of so many nanoseconds; never 0.
+    pub(crate) const fn part_of(window: u64) -> u64 {
+        let part = window.div_ceil(PARTS as u64);
+        if part == 0 { 1 } else { part }
+    }
+
+    fn ticket_life(&self) -> u64 {
+        self.open_for.max(MIN_TICKET_LIFE)
+    }
+}
+
+/// How many requests ended, and how many of them failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) total: u32,
+    pub(crate) failed: u32,
+}
+
+impl Tally {
+    /// One request.
+    pub(crate) const fn one(failed: bool) -> Self {
+        Self { total: 1, failed: failed as u32 }
+    }
+
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.total = self.total.saturating_add(other.total);
+        self.failed = self.failed.saturating_add(other.failed);
+    }
+
+    fn trips(self, terms: &Terms) -> bool {
+        let failed = u64::from(self.failed) * 10_000;
+        let ratio = |points| failed >= u64::from(self.total) * u64::from(points);
+        self.total >= terms.min_requests && self.failed > 0 && terms.error_ratio.is_some_and(ratio)
+    }
+}
+
+/// The last [`PARTS`] parts of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// The length of a part.
+    part: u64,
+    /// The number of the part that `tallies` ends with, counted from time 0.
+    newest: u64,
+    /// Part `n` is at `n % PARTS`.
+    tallies: [Tally; PARTS],
+}
+
+impl Window {
+    const fn new(part: u64, now: u64) -> Self {
+        Self { part, newest: now / part, tallies: [Tally { total: 0, failed: 0 }; PARTS] }
+    }
+
+    /// Forgets what is too old. A part length that has changed keeps the counts, at the time they belong to.
+    fn advance(&mut self, part: u64, now: u64) {
+        if self.part != part {
+            let mut changed = Self::new(part, now);
+            for age in 0..PARTS as u64 {
+                let Some(number) = self.newest.checked_sub(age) else { break };
+                // The end of a part is its latest outcome's time; never later than now.
+                let then = number.saturating_add(1).saturating_mul(self.part).saturating_sub(1).min(now);
+                changed.add(then / part, self.tally(number));
+            }
+            *self = changed;
+            return;
+        }
+        let current = now / part;
+        // A worker whose clock is a little behind adds to the newest part; a window from far ahead comes from a clock that was set back.
+        if self.newest > current.saturating_add(PARTS as u64) {
+            *self = Self::new(part, now);
+        }
+        for number in self.newest.saturating_add(1)..=current.min(self.newest.saturating_add(PARTS as u64)) {
+            *self.tally_mut(number) = Tally::default();
+        }
+        self.newest = self.newest.max(current);
+    }
+
+    fn tally(&self, number: u64) -> Tally {
+        self.tallies.get(Self::place(number)).copied().unwrap_or_default()
+    }
+
+    fn tally_mut(&mut self, number: u64) -> &mut Tally {
+        let [first, rest @ ..] = &mut self.tallies;
+        match Self::place(number).checked_sub(1) {
+            Some(place) => rest.get_mut(place).unwrap_or(first),
+            None => first,
+        }
+    }
+
+    fn place(number: u64) -> usize {
+        // Below ten, so it fits.
+        usize::try_from(number % PARTS as u64).unwrap_or(0)
+    }
+
+    fn add(&mut self, number: u64, tally: Tally) {
+        if number <= self.newest && number.saturating_add(PARTS as u64) > self.newest {
+            self.tally_mut(number).add(tally);
+        }
+    }
+
+    /// Everything in it.
+    fn sum(&self) -> Tally {
+        let mut sum = Tally::default();
+        self.tallies.iter().for_each(|tally| sum.add(*tally));
+        sum
+    }
+}
+
+/// What a breaker does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Closed(Window),
+    /// Since the generation began. Until when, the rule says, so that a changed `openFor` takes effect at once.
+    Open,
+    HalfOpen {
+        /// Tickets given out and not heard of.
+        outstanding: u32,
+        succeeded: u32,
+        /// Grows when outstanding tickets are given up, so that they are not counted when they turn up after all.
+        batch: u32,
+        /// When outstanding tickets are given up.
+        deadline: u64,
+    },
+}
+
+impl State {
+    pub(crate) const fn kind(&self) -> BreakerState {
+        match self {
+            Self::Closed(_) => BreakerState::Closed,
+            Self::Open => BreakerState::Open,
+            Self::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+}
+
+/// What may a request do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// Pass; its outcome counts.
+    Pass,
+    /// Pass if it gets a ticket.
+    Probe,
+    /// Not pass for so many nanoseconds.
+    Reject { wait: u64 },
+}
+
+/// How a probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProbeResult {
+    Success,
+    Failure,
+    /// Nobody knows: the ticket goes to somebody else.
+    Unknown,
+}
+
+/// One breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// Whose it is; 0: nobody's.
+    pub(crate) fingerprint: u64,
+    /// The state's number: the time it began, or one more than the one before.
+    pub(crate) generation: u64,
+    pub(crate) state: State,
+}
+
+impl Cell {
+    /// A closed one that knows nothing yet.
+    pub(crate) const fn new(fingerprint: u64, part: u64, now: u64) -> Self {
+        Self { fingerprint, generation: now, state: State::Closed(Window::new(part, now)) }
+    }
+
+    fn enter(&mut self, state: State, now: u64) {
+        self.generation = now.max(self.generation.saturating_add(1));
+        self.state = state;
+    }
+
+    fn open(&mut self, now: u64) {
+        self.enter(State::Open, now);
+    }
+
+    /// How long an open breaker stays so.
+    fn remaining(&self, terms: &Terms, now: u64) -> u64 {
+        // One that opened far ahead of now did so by a clock that has been set back since.
+        let ahead = self.generation > now.saturating_add(CLOCK_SKEW);
+        if ahead { 0 } else { self.generation.saturating_add(terms.open_for).saturating_sub(now) }
+    }
+
+    /// What a request may do now. Changes nothing.
+    pub(crate) fn permit(&self, terms: &Terms, now: u64) -> Permit {
+        match self.state {
+            State::Closed(_) => Permit::Pass,
+            State::Open => match self.remaining(terms, now) {
+                0 => Permit::Probe,
+                wait => Permit::Reject { wait },
+            },
+            State::HalfOpen { outstanding, succeeded, deadline, .. } => {
+                let outstanding = if now >= deadline { 0 } else { outstanding };
+                // When the probes are back is anyone's guess.
+                if outstanding.saturating_add(succeeded) < terms.probes || succeeded >= terms.probes {
+                    Permit::Probe
+                } else {
+                    Permit::Reject { wait: 0 }
+                }
+            }
+        }
+    }
+
+    /// Takes a ticket, if there is one: its batch. An open breaker whose time is over becomes half-open by that.
+    pub(crate) fn take_ticket(&mut self, terms: &Terms, now: u64) -> Option<u32> {
+        let remaining = self.remaining(terms, now);
+        match &mut self.state {
+            State::Closed(_) => None,
+            State::Open if remaining > 0 => None,
+            State::Open => {
+                let deadline = now.saturating_add(terms.ticket_life());
+                self.enter(State::HalfOpen { outstanding: 1, succeeded: 0, batch: 0, deadline }, now);
+                Some(0)
+            }
+            State::HalfOpen { outstanding, succeeded, batch, deadline } => {
+                if now >= *deadline {
+                    *outstanding = 0;
+                    *batch = batch.wrapping_add(1);
+                }
+                if outstanding.saturating_add(*succeeded) >= terms.probes {
+                    return None;
+                }
+                *outstanding = outstanding.saturating_add(1);
+                *deadline = now.saturating_add(terms.ticket_life());
+                Some(*batch)
+            }
+        }
+    }
+
+    /// Closes a half-open breaker for which enough probes have already succeeded, because its rule asks for fewer by now.
+    pub(crate) fn settle(&mut self, terms: &Terms, now: u64) -> bool {
+        let done = matches!(self.state, State::HalfOpen { succeeded, .. } if succeeded >= terms.probes);
+        if done {
+            self.enter(State::Closed(Window::new(terms.part, now)), now);
+        }
+        done
+    }
+
+    /// Takes note of how a probe ended. Says whether there is anything to write.
+    pub(crate) fn resolve(
+        &mut self,
+        generation: u64,
+        ticket: u32,
+        result: ProbeResult,
+        terms: &Terms,
+        now: u64,
+    ) -> bool {
+        if self.generation != generation {
+            return false;
+        }
+        let State::HalfOpen { outstanding, succeeded, batch, .. } = &mut self.state else { return false };
+        if *batch != ticket {
+            return false;
+        }
+        match result {
+            ProbeResult::Failure => self.open(now),
+            ProbeResult::Unknown => *outstanding = outstanding.saturating_sub(1),
+            ProbeResult::Success => {
+                *outstanding = outstanding.saturating_sub(1);
+                *succeeded = succeeded.saturating_add(1);
+                self.settle(terms, now);
+            }
+        }
+        true
+    }
+
+    /// Counts outcomes of requests admitted in `generation`. Says whether there is anything to write.
+    pub(crate) fn count(&mut self, generation: u64, tally: Tally, terms: &Terms, now: u64) -> bool {
+        if self.generation != generation {
+            return false;
+        }
+        let State::Closed(window) = &mut self.state else { return false };
+        window.advance(terms.part, now);
+        window.add(window.newest, tally);
+        if window.sum().trips(terms) {
+            self.open(now);
+        }
+        true
+    }
+
+    /// How much would be lost with this breaker, for choosing between several: nothing, an old or a small count, or (`None`) more than may be lost.
+    pub(crate) fn worth(&self, terms: &Terms, now: u64) -> Option<(u32, u64)> {
+        if self.fingerprint == 0 {
+            return Some((0, 0));
+        }
+        match self.state {
+            State::Closed(mut window) => {
+                window.advance(terms.part, now);
+                Some((window.sum().total.saturating_add(1), self.generation))
+            }
+            // Nobody has come to probe for so long that nobody uses it.
+            State::Open => {
+                let idle = now.saturating_sub(self.generation).saturating_sub(terms.open_for);
+                (idle > terms.ticket_life()).then_some((1, self.generation))
+            }
+            State::HalfOpen { deadline, .. } => {
+                (now > deadline.saturating_add(terms.ticket_life())).then_some((1, self.generation))
+            }
+        }
+    }
+
+    /// Appends [`LENGTH`] bytes.
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        let end = bytes.len() + LENGTH;
+        let numbers = |bytes: &mut Vec<u8>, tag: u8, a: u64, b: u64| {
+            bytes.push(tag);
+            bytes.extend_from_slice(&a.to_le_bytes());
+            bytes.extend_from_slice(&b.to_le_bytes());
+        };
+        let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
+        bytes.extend_from_slice(&self.fingerprint.to_le_bytes());
+        bytes.extend_from_slice(&self.generation.to_le_bytes());
+        match &self.state {
+            State::Closed(Window { part, newest, tallies }) => {
+                numbers(bytes, 0, *part, *newest);
+                for Tally { total, failed } in tallies {
+                    bytes.extend_from_slice(&pair(*total, *failed).to_le_bytes());
+                }
+            }
+            State::Open => numbers(bytes, 1, 0, 0),
+            State::HalfOpen { outstanding, succeeded, batch, deadline } => {
+                numbers(bytes, 2, pair(*outstanding, *succeeded), *deadline);
+                bytes.extend_from_slice(&batch.to_le_bytes());
+            }
+        }
+        bytes.resize(end, 0);
+    }
+
+    /// From [`Cell::encode`].
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let bytes: [u8; LENGTH] = reader.take()?;
+        let mut reader = Reader::new(&bytes);
+        let fingerprint = reader.u64()?;
+        let generation = reader.u64()?;
+        let split =
+            |pair: u64| Some((u32::try_from(pair >> 32).ok()?, u32::try_from(pair & 0xffff_ffff).ok()?));
+        let (tag, a, b) = (reader.u8()?, reader.u64()?, reader.u64()?);
+        let state = match tag {
+            0 if a > 0 => {
+                let mut tallies = [Tally::default(); PARTS];
+                for tally in &mut tallies {
+                    let (total, failed) = split(reader.u64()?)?;
+                    *tally = Tally { total, failed };
+                }
+                State::Closed(Window { part: a, newest: b, tallies })
+            }
+            1 => State::Open,
+            2 => {
+                let (outstanding, succeeded) = split(a)?;
+                State::HalfOpen { outstanding, succeeded, batch: reader.u32()?, deadline: b }
+            }
+            _ => return None,
+        };
+        Some(Self { fingerprint, generation, state })
+    }
+}
