@@ -1,0 +1,251 @@
+//! One VM's state, and what it does at each of Envoy's callbacks.
+//!
+//! Envoy gives each configuration a root context of its own and keeps it as long as a stream that began under it lives. So engines
+//! belong to root contexts; what outlives a configuration is in the shared data.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use spillway_policy::config::{ConfigError, Configuration};
+use spillway_policy::engine::{Admission, Engine, Verdict};
+
+use crate::host::{Host, Level};
+use crate::metrics::Metrics;
+use crate::outcome;
+use crate::reject;
+use crate::request::Request;
+use crate::shared_data::SharedData;
+
+/// How often a worker brings its counters and what its engine holds to where all can see them.
+const TICK_MILLIS: u32 = 50;
+
+/// How many streams each tick looks after. They end with [`Filter::on_log`]; this is for the one that a host might forget.
+const SWEEP: usize = 16;
+
+/// Everything that one VM knows.
+#[derive(Debug)]
+pub struct Filter<H> {
+    host: H,
+    roots: Vec<Root>,
+    streams: HashMap<u32, Stream, BuildHasherDefault<ContextHasher>>,
+    /// Streams that the sweep under way has not come to.
+    unswept: Vec<u32>,
+    metrics: Metrics,
+}
+
+/// A root context: one configuration at work.
+#[derive(Debug)]
+struct Root {
+    context: u32,
+    engine: Engine,
+    store_failures: u64,
+}
+
+/// A stream that is not over.
+#[derive(Debug)]
+struct Stream {
+    root: u32,
+    /// The request has a body, as every gRPC request has.
+    has_body: bool,
+    admission: Option<Admission>,
+}
+
+/// Whether a request goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It does.
+    Continue,
+    /// It was answered.
+    Stop,
+}
+
+impl Action {
+    /// Whether it was answered.
+    pub const fn is_stopped(self) -> bool {
+        matches!(self, Self::Stop)
+    }
+}
+
+impl<H: Host> Filter<H> {
+    /// A VM that has just started.
+    pub fn new(host: H) -> Self {
+        Self {
+            host,
+            roots: Vec::new(),
+            streams: HashMap::default(),
+            unswept: Vec::new(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// A context begins. Root contexts (`parent` 0) count from their configuration on.
+    pub fn on_context_create(&mut self, context: u32, parent: u32) {
+        if parent != 0 {
+            self.streams.insert(context, Stream { root: parent, has_body: false, admission: None });
+        }
+    }
+
+    /// A root context gets its configuration of `size` bytes; `false` refuses it and leaves everything as it was.
+    pub fn on_configure(&mut self, root: u32, size: usize) -> bool {
+        let engine = match self.compile(size) {
+            Ok(engine) => engine,
+            Err(error) => {
+                self.host.log(Level::Error, &format!("spillway: configuration refused: {error}"));
+                return false;
+            }
+        };
+        self.drop_ended_roots(root);
+        self.roots.retain(|other| other.context != root);
+        self.roots.push(Root { context: root, engine, store_failures: 0 });
+        if let Err(error) = self.host.set_tick_period(TICK_MILLIS) {
+            self.host.log(Level::Warn, &format!("spillway: no ticks, metrics will stay empty: {error}"));
+        }
+        true
+    }
+
+    fn compile(&self, size: usize) -> Result<Engine, ConfigError> {
+        // A configuration that can't be read is an empty one, which is refused as such.
+        let json = self.host.configuration(size).unwrap_or_default();
+        Engine::new(Configuration::parse(&json)?)
+    }
+
+    /// A request has come. Without a configuration it passes.
+    pub fn on_request_headers(&mut self, context: u32, end_of_stream: bool) -> Action {
+        self.metrics.request();
+        let Entry::Occupied(mut stream) = self.streams.entry(context) else { return Action::Continue };
+        let root = stream.get().root;
+        let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else {
+            return Action::Continue;
+        };
+        let request = Request::new(&self.host, root.engine.needs());
+        let mut store = SharedData(&self.host);
+        let decision = root.engine.decide(&request, &mut store, self.host.now());
+        if let Some(key) = decision.key {
+            // Without the property the key is not shown; the request is as good as it was.
+            self.host.set_property("spillway_key", key).ok();
+        }
+        let action = match decision.verdict {
+            Verdict::Admit(admission) => {
+                if admission.is_probe() {
+                    // A probe is one attempt. If this fails, it counts as its last attempt does.
+                    self.host.set_request_header("x-envoy-max-retries", "0").ok();
+                }
+                if admission.is_watched() {
+                    let stream = stream.get_mut();
+                    stream.has_body = !end_of_stream;
+                    stream.admission = Some(admission);
+                } else {
+                    stream.remove();
+                }
+                Action::Continue
+            }
+            Verdict::Reject(reject) => {
+                stream.remove();
+                self.metrics.rejected(&reject);
+                match reject::send(&self.host, &reject) {
+                    Ok(()) => Action::Stop,
+                    Err(error) => {
+                        // Stopping it now would leave it without any answer.
+                        self.host.log(Level::Error, &format!("spillway: could not reject: {error}"));
+                        Action::Continue
+                    }
+                }
+            }
+        };
+        root.report(&self.host, &mut self.metrics);
+        action
+    }
+
+    /// A stream is over. What it was admitted to hears how it ended.
+    pub fn on_log(&mut self, context: u32) {
+        let Some(Stream { root, has_body, admission: Some(admission) }) = self.streams.remove(&context)
+        else {
+            return;
+        };
+        let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
+        let outcome = outcome::read(&self.host, has_body);
+        root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
+        root.report(&self.host, &mut self.metrics);
+    }
+
+    /// Brings what this worker holds to where all can see it, and looks for what has ended unseen.
+    pub fn on_tick(&mut self, root: u32) {
+        let now = self.host.now();
+        if let Some(root) = self.roots.iter_mut().find(|other| other.context == root) {
+            root.engine.tick(&mut SharedData(&self.host), now);
+            root.report(&self.host, &mut self.metrics);
+            let failures = root.engine.store_failures();
+            self.metrics.store_failures(failures.saturating_sub(root.store_failures));
+            root.store_failures = failures;
+        }
+        self.metrics.flush(&self.host);
+        self.sweep_streams();
+        self.drop_ended_roots(root);
+    }
+
+    /// Forgets streams that the host no longer knows.
+    fn sweep_streams(&mut self) {
+        if self.unswept.is_empty() {
+            self.unswept.extend(self.streams.keys());
+        }
+        for _ in 0..SWEEP {
+            let Some(context) = self.unswept.pop() else { return };
+            if self.streams.contains_key(&context) && self.host.set_effective_context(context).is_err() {
+                self.streams.remove(&context);
+            }
+        }
+    }
+
+    /// Lets go of root contexts that the host no longer knows. It would say so in `proxy_on_delete`, but then for every stream too.
+    fn drop_ended_roots(&mut self, current: u32) {
+        let (host, metrics) = (&self.host, &mut self.metrics);
+        self.roots.retain_mut(|root| {
+            let ended = root.context != current && host.set_effective_context(root.context).is_err();
+            if ended {
+                root.engine.retire(&mut SharedData(host), host.now());
+                root.report(host, metrics);
+            }
+            !ended
+        });
+        // Further calls are about the context that was called again; it exists, or it would not have been.
+        host.set_effective_context(current).ok();
+    }
+}
+
+impl Root {
+    /// Counts and logs what changed.
+    fn report<H: Host>(&mut self, host: &H, metrics: &mut Metrics) {
+        for transition in self.engine.take_transitions() {
+            metrics.transition(&transition);
+            let (policy, rule) = (&transition.policy, &transition.rule);
+            host.log(
+                Level::Info,
+                &format!("spillway: breaker {policy}/{rule} is {}", transition.to.as_str()),
+            );
+        }
+    }
+}
+
+/// The host counts contexts up, so their numbers spread by one multiplication. Nobody outside chooses them.
+#[derive(Debug, Default)]
+struct ContextHasher(u64);
+
+impl Hasher for ContextHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests;

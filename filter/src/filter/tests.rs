@@ -1,0 +1,273 @@
+use super::*;
+use crate::host::fake::{Fake, Response};
+
+const ROOT: u32 = 1;
+const SECOND: u64 = 1_000_000_000;
+
+const LIMIT: &str = r#"{"policies": [{
+    "name": "api",
+    "routeKey": [{"header": "x-tenant-id"}],
+    "rateLimits": [{"name": "per-tenant", "key": ["routeKey"], "rate": "1/s", "burst": 2}]
+}]}"#;
+
+const BREAKER: &str = r#"{"policies": [{
+    "name": "api",
+    "circuitBreakers": [{
+        "name": "orders", "key": ["backend"], "window": "10s", "minRequests": 3,
+        "trip": {"errorRatio": "50%"}, "openFor": "2s", "probes": 1
+    }]
+}]}"#;
+
+/// A worker's VM, and the next stream's number.
+struct Worker {
+    host: Fake,
+    filter: Filter<Fake>,
+    next: u32,
+}
+
+impl Worker {
+    fn on(host: &Fake, json: &str) -> Self {
+        let mut worker = Self { host: host.clone(), filter: Filter::new(host.clone()), next: ROOT + 1 };
+        assert!(worker.configure(ROOT, json), "{}", host.logged());
+        worker
+    }
+
+    fn configure(&mut self, root: u32, json: &str) -> bool {
+        self.host.begin(root);
+        self.filter.on_context_create(root, 0);
+        let size = self.host.configure(json);
+        self.filter.on_configure(root, size)
+    }
+
+    fn begin(&mut self, root: u32) -> (u32, Action) {
+        let stream = self.next;
+        self.next += 1;
+        self.host.begin(stream);
+        self.filter.on_context_create(stream, root);
+        (stream, self.filter.on_request_headers(stream, true))
+    }
+
+    fn end(&mut self, stream: u32) {
+        self.filter.on_log(stream);
+        self.host.end(stream);
+    }
+
+    /// A whole request that is answered with `status` after 10 ms: workers tell each other of outcomes every few milliseconds.
+    fn request(&mut self, status: &[u8]) -> Action {
+        let (stream, action) = self.begin(ROOT);
+        self.host.pass(SECOND / 100);
+        self.host.response(&[(":status", status)]);
+        self.end(stream);
+        action
+    }
+}
+
+#[test]
+fn a_request_over_the_limit_is_told_by_whom_and_until_when() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    host.request(&[("x-tenant-id", b"acme")]);
+    assert_eq!([worker.request(b"200"), worker.request(b"200")], [Action::Continue; 2]);
+    assert_eq!(worker.request(b"429"), Action::Stop);
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = Response {
+        status: 429,
+        details: "spillway_rate_limit".to_owned(),
+        body: "rejected by rate-limit/api/per-tenant".to_owned(),
+        headers: vec![
+            header("x-spillway-rejected-by", "rate-limit/api/per-tenant"),
+            header("retry-after", "1"),
+        ],
+        grpc_status: 8,
+    };
+    assert_eq!(host.responses(), [expected]);
+
+    host.pass(SECOND);
+    assert_eq!(worker.request(b"200"), Action::Continue);
+    worker.filter.on_tick(ROOT);
+    assert_eq!(host.counter("spillway_requests"), 4);
+    assert_eq!(host.counter("spillway_rejected.kind.rate-limit.policy.api.rule.per-tenant"), 1);
+}
+
+#[test]
+fn the_key_is_set_whatever_its_bytes() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    for tenant in [&b"acme"[..], b"\xff\xfe", b"caf\xc3\xa9", &[b'x'; 200]] {
+        host.request(&[("x-tenant-id", tenant)]);
+        assert_eq!(worker.request(b"200"), Action::Continue);
+        assert_eq!(host.property_set("spillway_key").as_deref(), Some(tenant));
+    }
+    host.request(&[("x-tenant-id", &b"x".repeat(60_000))]);
+    worker.request(b"200");
+    assert!(host.property_set("spillway_key").is_some_and(|key| key.len() <= 256));
+    host.request(&[]);
+    worker.request(b"200");
+    assert_eq!(host.property_set("spillway_key"), None, "no header, no key");
+}
+
+#[test]
+fn an_admitted_request_costs_two_host_calls_besides_clock_and_shared_data() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    host.request(&[("x-tenant-id", b"acme")]);
+    host.calls();
+    worker.request(b"200");
+    assert_eq!(host.calls(), ["header x-tenant-id", "set property spillway_key"]);
+}
+
+#[test]
+fn workers_share_a_bucket() {
+    let host = Fake::default();
+    let (mut one, mut other) = (Worker::on(&host, LIMIT), Worker::on(&host, LIMIT));
+    host.request(&[("x-tenant-id", b"acme")]);
+    let actions = [one.request(b"200"), other.request(b"200"), one.request(b"200"), other.request(b"200")];
+    assert_eq!(actions.iter().filter(|action| action.is_stopped()).count(), 2);
+}
+
+#[test]
+fn a_breaker_opens_on_what_on_log_tells_and_closes_after_a_probe_without_retries() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, BREAKER);
+    host.attribute("xds\0cluster_name", b"orders-v1");
+    for _ in 0..3 {
+        assert_eq!(worker.request(b"500"), Action::Continue);
+    }
+    assert_eq!(worker.request(b"503"), Action::Stop);
+    assert_eq!(host.responses().first().map(|response| response.status), Some(503));
+    host.attribute("xds\0cluster_name", b"orders-v2");
+    assert_eq!(worker.request(b"200"), Action::Continue, "another backend has another breaker");
+
+    host.attribute("xds\0cluster_name", b"orders-v1");
+    host.pass(3 * SECOND);
+    host.calls();
+    let (probe, action) = worker.begin(ROOT);
+    assert_eq!(action, Action::Continue);
+    assert!(host.calls().contains(&"set header x-envoy-max-retries: 0".to_owned()));
+    assert_eq!(worker.request(b"503"), Action::Stop, "one probe is all");
+    host.response(&[(":status", b"200")]);
+    worker.end(probe);
+    assert_eq!(worker.request(b"200"), Action::Continue);
+
+    worker.filter.on_tick(ROOT);
+    for (state, count) in [("open", 1), ("half-open", 1), ("closed", 1)] {
+        assert_eq!(
+            host.counter(&format!("spillway_breaker.policy.api.rule.orders.to.{state}")),
+            count,
+            "{state}"
+        );
+    }
+    assert!(host.logged().contains("breaker api/orders is open"), "{}", host.logged());
+}
+
+#[test]
+fn clients_that_go_away_open_no_breaker() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, BREAKER);
+    host.attribute("xds\0cluster_name", b"orders-v1");
+    for _ in 0..20 {
+        let (stream, action) = worker.begin(ROOT);
+        assert_eq!(action, Action::Continue);
+        worker.end(stream);
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_reason_and_writes_nothing() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    let bad = ["", "[]", "{\"policies\": 1}", "{\"policies\": [], \"surprise\": 1}", "\u{0}"];
+    for (root, json) in (ROOT + 100..).zip(bad) {
+        assert!(!worker.configure(root, json), "{json}");
+        assert!(host.logged().contains("configuration refused"), "{json}");
+    }
+    assert_eq!(host.shared_keys(), 0);
+    host.request(&[("x-tenant-id", b"acme")]);
+    let actions = [worker.request(b"200"), worker.request(b"200"), worker.request(b"200")];
+    assert_eq!(actions, [Action::Continue, Action::Continue, Action::Stop], "the old one stays in force");
+}
+
+#[test]
+fn a_stream_keeps_the_configuration_that_it_began_under() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, BREAKER);
+    host.attribute("xds\0cluster_name", b"orders-v1");
+    let old: Vec<_> = (0..3).map(|_| worker.begin(ROOT).0).collect();
+    let second = ROOT + 100;
+    assert!(worker.configure(second, LIMIT));
+    host.pass(SECOND / 100);
+    host.response(&[(":status", b"500")]);
+    for stream in old {
+        worker.end(stream);
+        host.pass(SECOND / 100);
+    }
+    assert_eq!(
+        worker.request(b"503"),
+        Action::Stop,
+        "their outcomes counted, and the old root context still serves"
+    );
+    host.request(&[("x-tenant-id", b"acme")]);
+    assert_eq!(worker.begin(second).1, Action::Continue, "the new one has no breaker");
+}
+
+#[test]
+fn what_has_ended_is_forgotten_even_where_nobody_says_so() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, BREAKER);
+    host.attribute("xds\0cluster_name", b"orders-v1");
+    let (kept, _) = worker.begin(ROOT);
+    let lost: Vec<_> = (0..100).map(|_| worker.begin(ROOT).0).collect();
+    assert_eq!(worker.filter.streams.len(), 101);
+    for stream in lost {
+        host.end(stream);
+    }
+    let second = ROOT + 1000;
+    assert!(worker.configure(second, LIMIT));
+    assert_eq!(worker.filter.roots.len(), 2, "the host still knows both");
+    host.end(ROOT);
+    for _ in 0..20 {
+        worker.filter.on_tick(second);
+    }
+    assert_eq!(worker.filter.streams.keys().collect::<Vec<_>>(), [&kept]);
+    assert_eq!(worker.filter.roots.len(), 1);
+    assert_eq!(host.effective_context(), second, "further calls are about the context that was called");
+    worker.end(kept);
+    assert!(worker.filter.streams.is_empty());
+}
+
+#[test]
+fn rejected_and_unwatched_streams_are_not_kept() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    for _ in 0..10 {
+        worker.begin(ROOT);
+    }
+    assert!(worker.filter.streams.is_empty());
+    assert_eq!(host.tick_period(), Some(TICK_MILLIS));
+}
+
+#[test]
+fn streams_that_nobody_introduced_pass() {
+    let host = Fake::default();
+    let mut filter = Filter::new(host);
+    assert_eq!(filter.on_request_headers(7, false), Action::Continue);
+    filter.on_context_create(8, 5);
+    assert_eq!(filter.on_request_headers(8, false), Action::Continue, "its root has no configuration");
+    filter.on_log(8);
+    filter.on_log(9);
+    filter.on_tick(5);
+    assert!(filter.streams.is_empty());
+}
+
+#[test]
+fn without_shared_data_requests_pass_and_the_failures_are_counted() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    host.break_shared_data();
+    host.request(&[("x-tenant-id", b"acme")]);
+    for _ in 0..10 {
+        assert_eq!(worker.request(b"200"), Action::Continue);
+    }
+    worker.filter.on_tick(ROOT);
+    assert!(host.counter("spillway_store_failures") > 0);
+}
