@@ -49,7 +49,10 @@ fn without_machine_paths(command: &mut Command) {
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
-    let flags: Vec<String> = [(home.join("registry/src"), "crates"), (process::root(), "spillway")]
+    // Where two fit, the later one counts.
+    let library = process::target().join("wasm-toolchain/usr/lib/rustlib/src/rust");
+    let places = [(home.join("registry/src"), "crates"), (process::root(), "spillway"), (library, "rust")];
+    let flags: Vec<String> = places
         .iter()
         .filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", Path::to_str(from)?)))
         .collect();
