@@ -214,9 +214,13 @@ impl<H: Host> Filter<H> {
 }
 
 impl Root {
-    /// Counts and logs what changed.
+    /// Counts and logs what changed, at once: it is rare, and somebody may be waiting for it.
     fn report<H: Host>(&mut self, host: &H, metrics: &mut Metrics) {
-        for transition in self.engine.take_transitions() {
+        let transitions = self.engine.take_transitions();
+        if transitions.is_empty() {
+            return;
+        }
+        for transition in transitions {
             metrics.transition(&transition);
             let (policy, rule) = (&transition.policy, &transition.rule);
             host.log(
@@ -224,6 +228,7 @@ impl Root {
                 &format!("spillway: breaker {policy}/{rule} is {}", transition.to.as_str()),
             );
         }
+        metrics.flush(host);
     }
 }
 

@@ -149,7 +149,6 @@ fn a_breaker_opens_on_what_on_log_tells_and_closes_after_a_probe_without_retries
     worker.end(probe);
     assert_eq!(worker.request(b"200"), Action::Continue);
 
-    worker.filter.on_tick(ROOT);
     for (state, count) in [("open", 1), ("half-open", 1), ("closed", 1)] {
         assert_eq!(
             host.counter(&format!("spillway_breaker.policy.api.rule.orders.to.{state}")),
