@@ -62,6 +62,11 @@ impl Client {
         Ok(reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?)
     }
 
+    /// Runs something beside everything else, until it or the process ends.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
     /// Sends one request.
     pub fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer> {
         self.runtime.block_on(async {

@@ -68,12 +68,16 @@ impl Documents {
         fs::rename(&draft, &path).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Replaces the only occurrence of `old` by `new`.
-    pub fn edit(&self, name: &str, old: &str, new: &str) -> Result<()> {
-        let text = self.read(name)?;
-        let found = text.matches(old).count();
-        ensure!(found == 1, "{name} has {old:?} {found} times, so it is not clear which to edit");
-        self.write(name, &text.replacen(old, new, 1))
+    /// Replaces each of `old`, which must occur once, by its partner in `new`, all in one write.
+    pub fn edit(&self, name: &str, old: &[&str], new: &[&str]) -> Result<()> {
+        ensure!(old.len() == new.len(), "{} replacements for {} places", new.len(), old.len());
+        let mut text = self.read(name)?;
+        for (old, new) in old.iter().zip(new) {
+            let found = text.matches(old).count();
+            ensure!(found == 1, "{name} has {old:?} {found} times, so it is not clear which to edit");
+            text = text.replacen(old, new, 1);
+        }
+        self.write(name, &text)
     }
 
     /// Takes a file away.
@@ -115,9 +119,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let documents = Documents::empty(folder.path()).unwrap();
         documents.write("a.yaml", "rate: 1/s\nrate: 1/s\nburst: 2\n").unwrap();
-        assert!(documents.edit("a.yaml", "rate: 1/s", "rate: 2/s").is_err());
-        assert!(documents.edit("a.yaml", "rate: 7/s", "rate: 2/s").is_err());
-        documents.edit("a.yaml", "burst: 2", "burst: 3").unwrap();
+        assert!(documents.edit("a.yaml", &["rate: 1/s"], &["rate: 2/s"]).is_err());
+        assert!(documents.edit("a.yaml", &["rate: 7/s"], &["rate: 2/s"]).is_err());
+        documents.edit("a.yaml", &["burst: 2"], &["burst: 3"]).unwrap();
         assert_eq!(documents.read("a.yaml").unwrap(), "rate: 1/s\nrate: 1/s\nburst: 3\n");
     }
 }

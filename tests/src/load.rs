@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::header::HeaderName;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
+
+const NUMBER: &str = "{n}";
 
 /// What to send, and how much of it.
 #[derive(Debug, Clone)]
 pub struct Load {
     /// Where to.
     pub url: String,
-    /// Sent with every request.
+    /// Sent with every request; `{n}` in a value stands for the request's number.
     pub headers: Vec<(String, String)>,
     /// So many requests are under way at any time, each on a connection of its own.
     pub concurrency: usize,
@@ -123,23 +126,19 @@ impl Load {
     /// Sends it in the background.
     pub fn start(self, client: &Client) -> Result<Running> {
         let http = client.http.clone();
-        // Reads the URL and the headers once, and says here what is wrong with them.
-        let mut request = http.get(&self.url);
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let request = request.build().context("no such request can be sent")?;
-        let request = Arc::new(request);
+        let template = Arc::new(Template::new(&http, &self)?);
         let records = Arc::new(Mutex::new(Vec::with_capacity(self.requests.min(1 << 20))));
         let stop = Arc::new(AtomicBool::new(false));
         let left = Arc::new(AtomicUsize::new(self.requests));
         let mut senders = JoinSet::new();
         for _ in 0..self.concurrency {
-            let (http, request) = (http.clone(), Arc::clone(&request));
+            let (http, template) = (http.clone(), Arc::clone(&template));
             let (records, stop, left) = (Arc::clone(&records), Arc::clone(&stop), Arc::clone(&left));
             let sender = async move {
-                while !stop.load(Ordering::Relaxed) && take_one(&left) {
-                    let record = exchange(&http, &request).await;
+                while !stop.load(Ordering::Relaxed)
+                    && let Some(number) = take_one(&left)
+                {
+                    let record = exchange(&http, &template, number).await;
                     records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
                     if !self.pause.is_zero() {
                         tokio::time::sleep(self.pause).await;
@@ -152,19 +151,51 @@ impl Load {
     }
 }
 
-fn take_one(left: &AtomicUsize) -> bool {
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+/// A request that is sent many times.
+struct Template {
+    request: reqwest::Request,
+    /// Headers whose values differ from request to request.
+    numbered: Vec<(HeaderName, String)>,
 }
 
-async fn exchange(http: &reqwest::Client, request: &reqwest::Request) -> Record {
-    let sent = Instant::now();
-    let outcome = match request.try_clone() {
-        Some(request) => {
-            answer(http, request).await.map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+impl Template {
+    /// Reads the URL and the headers once; what is wrong with them is said here.
+    fn new(http: &reqwest::Client, load: &Load) -> Result<Self> {
+        let mut request = http.get(&load.url);
+        let mut numbered = Vec::new();
+        for (name, value) in &load.headers {
+            if value.contains(NUMBER) {
+                numbered.push((name.parse().context("not a header's name")?, value.clone()));
+            } else {
+                request = request.header(name, value);
+            }
         }
-        None => Err("the request cannot be sent twice".to_owned()),
+        Ok(Self { request: request.build().context("no such request can be sent")?, numbered })
+    }
+
+    fn number(&self, number: usize) -> Result<reqwest::Request> {
+        let mut request = self.request.try_clone().context("the request cannot be sent twice")?;
+        for (name, value) in &self.numbered {
+            let value = value.replace(NUMBER, &number.to_string()).parse().context("not a header's value")?;
+            request.headers_mut().insert(name.clone(), value);
+        }
+        Ok(request)
+    }
+}
+
+/// The number of the next request, counted down.
+fn take_one(left: &AtomicUsize) -> Option<usize> {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()
+}
+
+async fn exchange(http: &reqwest::Client, template: &Template, number: usize) -> Record {
+    let request = template.number(number);
+    let sent = Instant::now();
+    let outcome = match request {
+        Ok(request) => answer(http, request).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
     };
-    Record { sent, answered: Instant::now(), outcome }
+    Record { sent, answered: Instant::now(), outcome: outcome.map_err(|error| format!("{error:#}")) }
 }
 
 async fn answer(http: &reqwest::Client, request: reqwest::Request) -> reqwest::Result<Outcome> {
