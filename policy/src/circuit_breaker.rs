@@ -5,7 +5,7 @@
 //! failures among the outcomes in its window is at least `errorRatio`, and there are `minRequests` of them or more.
 //!
 //! The state is in the store; each worker looks at it again when what it knows is five milliseconds old, and adds the outcomes that it has counted
-//! since at the same pace. So open means open on every worker within five milliseconds. Tickets for probes are always taken from the store: there are never more than `probes`
+//! at most as often. So open means open on every worker within five milliseconds. Tickets for probes are always taken from the store: there are never more than `probes`
 //! of them out and succeeded, whatever the workers do at the same time. One that is not heard of (its worker broke down) is given out again after `openFor`, at least 30 seconds.
 //!
 //! A rule keeps about 4,096 keys in a fixed-size table. A key that finds its place full takes over the breaker with the fewest outcomes in its window; open and half-open ones
@@ -59,6 +59,8 @@ struct Known {
     asked: u64,
     /// Outcomes of this generation that the store does not have yet.
     pending: Tally,
+    /// When the store got the ones before.
+    counted: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -213,7 +215,7 @@ impl Breaker {
         }
         known.pending.add(Tally::one(failed));
         self.remember(known);
-        if is_recent(known.asked, now) { Ok(()) } else { self.flush(slot, access) }
+        if is_recent(known.counted, now) { Ok(()) } else { self.flush(slot, access) }
     }
 
     /// Adds to the store what this worker has counted: what is due, or all.
@@ -223,7 +225,7 @@ impl Breaker {
     {
         for index in 0..self.known.len() {
             let Some(known) = self.known.get(index) else { break };
-            if known.pending.total > 0 && (all || !is_recent(known.asked, access.now)) {
+            if known.pending.total > 0 && (all || !is_recent(known.counted, access.now)) {
                 self.flush(known.slot, access)?;
             }
         }
@@ -312,8 +314,9 @@ impl Breaker {
                     Err(CasError::Failed(error)) => return Err(error),
                 }
             }
-            if known.is_some() {
-                self.remember(Known::of(&cell, slot, &terms, now));
+            if let Some(Known { counted: before, .. }) = known {
+                let counted = if counted { now } else { before };
+                self.remember(Known { counted, ..Known::of(&cell, slot, &terms, now) });
             }
             if cell.state.kind() != before {
                 let (policy, rule) = (Rc::clone(&self.policy), Rc::clone(&self.rule));
@@ -372,10 +375,10 @@ impl Known {
     fn of(cell: &Cell, slot: Slot, terms: &Terms, now: u64) -> Self {
         let seen = match (cell.state, cell.permit(terms, now)) {
             (State::Closed(_), _) => Seen::Closed,
-            (State::Open, Permit::Reject { wait }) => Seen::Open { until: now.saturating_add(wait) },
+            (State::Open { .. }, Permit::Reject { wait }) => Seen::Open { until: now.saturating_add(wait) },
             _ => Seen::Nothing,
         };
-        Self { slot, generation: cell.generation, seen, asked: now, pending: Tally::default() }
+        Self { slot, generation: cell.generation, seen, asked: now, ..Self::default() }
     }
 }
 

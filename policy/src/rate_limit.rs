@@ -244,3 +244,6 @@ impl RateLimit {
         Err(StoreError)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What the tests of several modules need: requests made up, a store that workers share and that can be made to fail, and configurations from JSON.
 
+pub(crate) mod interleaving;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

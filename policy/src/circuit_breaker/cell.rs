@@ -38,6 +38,13 @@ impl Terms {
         if part == 0 { 1 } else { part }
     }
 
+    /// How long a breaker that is open since then stays so.
+    fn remaining(&self, since: u64, now: u64) -> u64 {
+        // One that opened far ahead of now did so by a clock that has been set back since.
+        let ahead = since > now.saturating_add(CLOCK_SKEW);
+        if ahead { 0 } else { since.saturating_add(self.open_for).saturating_sub(now) }
+    }
+
     fn ticket_life(&self) -> u64 {
         self.open_for.max(MIN_TICKET_LIFE)
     }
@@ -143,8 +150,10 @@ impl Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Closed(Window),
-    /// Since the generation began. Until when, the rule says, so that a changed `openFor` takes effect at once.
-    Open,
+    Open {
+        /// Until when is the rule's to say, so that a changed `openFor` takes effect at once.
+        since: u64,
+    },
     HalfOpen {
         /// Tickets given out and not heard of.
         outstanding: u32,
@@ -160,7 +169,7 @@ impl State {
     pub(crate) const fn kind(&self) -> BreakerState {
         match self {
             Self::Closed(_) => BreakerState::Closed,
-            Self::Open => BreakerState::Open,
+            Self::Open { .. } => BreakerState::Open,
             Self::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
@@ -208,21 +217,14 @@ impl Cell {
     }
 
     fn open(&mut self, now: u64) {
-        self.enter(State::Open, now);
-    }
-
-    /// How long an open breaker stays so.
-    fn remaining(&self, terms: &Terms, now: u64) -> u64 {
-        // One that opened far ahead of now did so by a clock that has been set back since.
-        let ahead = self.generation > now.saturating_add(CLOCK_SKEW);
-        if ahead { 0 } else { self.generation.saturating_add(terms.open_for).saturating_sub(now) }
+        self.enter(State::Open { since: now }, now);
     }
 
     /// What a request may do now. Changes nothing.
     pub(crate) fn permit(&self, terms: &Terms, now: u64) -> Permit {
         match self.state {
             State::Closed(_) => Permit::Pass,
-            State::Open => match self.remaining(terms, now) {
+            State::Open { since } => match terms.remaining(since, now) {
                 0 => Permit::Probe,
                 wait => Permit::Reject { wait },
             },
@@ -240,11 +242,10 @@ impl Cell {
 
     /// Takes a ticket, if there is one: its batch. An open breaker whose time is over becomes half-open by that.
     pub(crate) fn take_ticket(&mut self, terms: &Terms, now: u64) -> Option<u32> {
-        let remaining = self.remaining(terms, now);
         match &mut self.state {
             State::Closed(_) => None,
-            State::Open if remaining > 0 => None,
-            State::Open => {
+            State::Open { since } if terms.remaining(*since, now) > 0 => None,
+            State::Open { .. } => {
                 let deadline = now.saturating_add(terms.ticket_life());
                 self.enter(State::HalfOpen { outstanding: 1, succeeded: 0, batch: 0, deadline }, now);
                 Some(0)
@@ -326,8 +327,8 @@ impl Cell {
                 Some((window.sum().total.saturating_add(1), self.generation))
             }
             // Nobody has come to probe for so long that nobody uses it.
-            State::Open => {
-                let idle = now.saturating_sub(self.generation).saturating_sub(terms.open_for);
+            State::Open { since } => {
+                let idle = now.saturating_sub(since).saturating_sub(terms.open_for);
                 (idle > terms.ticket_life()).then_some((1, self.generation))
             }
             State::HalfOpen { deadline, .. } => {
@@ -354,7 +355,7 @@ impl Cell {
                     bytes.extend_from_slice(&pair(*total, *failed).to_le_bytes());
                 }
             }
-            State::Open => numbers(bytes, 1, 0, 0),
+            State::Open { since } => numbers(bytes, 1, *since, 0),
             State::HalfOpen { outstanding, succeeded, batch, deadline } => {
                 numbers(bytes, 2, pair(*outstanding, *succeeded), *deadline);
                 bytes.extend_from_slice(&batch.to_le_bytes());
@@ -381,7 +382,7 @@ impl Cell {
                 }
                 State::Closed(Window { part: a, newest: b, tallies })
             }
-            1 => State::Open,
+            1 => State::Open { since: a },
             2 => {
                 let (outstanding, succeeded) = split(a)?;
                 State::HalfOpen { outstanding, succeeded, batch: reader.u32()?, deadline: b }

@@ -1,1 +1,532 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::decision::{Admission, Outcome};
+use crate::engine::{BreakerState, Engine};
+use crate::testing::interleaving::{Scheduled, interleave};
+use crate::testing::*;
+
+use super::*;
+
+const OK: Outcome = Outcome { status: Some(200), grpc_status: None, reset: false, client_gone: false };
+const FAILED: Outcome = Outcome { status: Some(503), ..OK };
+const GONE: Outcome = Outcome { status: None, client_gone: true, ..OK };
+
+/// Opens at half failures of at least four, for two seconds; three probes.
+fn breaker(key: &Value) -> Value {
+    json!([{ "name": "p", "circuitBreakers": [{
+        "name": "b", "key": key, "window": "10s", "minRequests": 4, "trip": { "errorRatio": "50%" }, "openFor": "2s", "probes": 3 }] }])
+}
+
+fn keyless() -> Engine {
+    engine(breaker(&json!([])))
+}
+
+fn ask<S: Store>(engine: &mut Engine, request: &Described, store: &mut S, now: u64) -> Option<Admission> {
+    admitted(engine.decide(request, store, now).verdict)
+}
+
+/// Asks and completes at once. Whether it passed.
+fn send(engine: &mut Engine, request: &Described, outcome: Outcome, store: &mut Shared, now: u64) -> bool {
+    let Some(admission) = ask(engine, request, store, now) else { return false };
+    engine.complete(admission, outcome, store, now);
+    true
+}
+
+/// An open breaker, since `now`.
+fn opened(engine: &mut Engine, store: &mut Shared, now: u64) {
+    for _ in 0..4 {
+        assert!(send(engine, &Described::default(), FAILED, store, now));
+    }
+    engine.retire(store, now);
+    assert_eq!(changes(engine), ["open"]);
+}
+
+fn changes(engine: &mut Engine) -> Vec<&'static str> {
+    engine.take_transitions().iter().map(|transition| transition.to.as_str()).collect()
+}
+
+#[test]
+fn it_opens_at_the_ratio_and_not_below_the_minimum() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    let mut now = SECOND;
+    for outcome in [FAILED, FAILED, FAILED] {
+        now += 10 * MS;
+        assert!(send(&mut engine, &request, outcome, &mut store, now));
+    }
+    assert_eq!(changes(&mut engine), [""; 0], "three are fewer than four");
+    now += 10 * MS;
+    assert!(send(&mut engine, &request, OK, &mut store, now));
+    assert_eq!(changes(&mut engine), ["open"], "three of four failed");
+    let decision = engine.decide(&request, &mut store, now);
+    assert_eq!(rejected(&decision.verdict).as_deref(), Some("circuit-breaker/p/b after 2"));
+
+    let (mut store, mut engine) = (Shared::default(), keyless());
+    for outcome in [OK, OK, OK, OK, OK, FAILED, FAILED, FAILED, FAILED] {
+        now += 10 * MS;
+        assert!(send(&mut engine, &request, outcome, &mut store, now), "never half of them");
+    }
+    now += 10 * MS;
+    assert!(send(&mut engine, &request, FAILED, &mut store, now));
+    assert_eq!(changes(&mut engine), ["open"], "half of them");
+}
+
+#[test]
+fn outcomes_leave_the_window() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    for _ in 0..3 {
+        assert!(send(&mut engine, &request, FAILED, &mut store, SECOND));
+    }
+    engine.tick(&mut store, SECOND + 10 * MS);
+    assert!(send(&mut engine, &request, FAILED, &mut store, 11 * SECOND));
+    engine.retire(&mut store, 11 * SECOND);
+    assert_eq!(changes(&mut engine), [""; 0], "the first three are ten seconds old");
+    for at in [12, 14, 20] {
+        assert!(send(&mut engine, &request, FAILED, &mut store, at * SECOND));
+    }
+    assert_eq!(changes(&mut engine), ["open"], "four within ten seconds");
+}
+
+#[test]
+fn clients_that_go_away_are_no_outcomes() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    for _ in 0..10 {
+        assert!(send(&mut engine, &request, GONE, &mut store, SECOND));
+        assert!(send(&mut engine, &request, Outcome::default(), &mut store, SECOND));
+    }
+    for _ in 0..3 {
+        assert!(send(&mut engine, &request, FAILED, &mut store, SECOND));
+    }
+    engine.retire(&mut store, SECOND);
+    assert_eq!(changes(&mut engine), [""; 0]);
+}
+
+#[test]
+fn open_means_open_on_every_worker_within_five_milliseconds() {
+    let (mut store, request) = (Shared::default(), Described::default());
+    let (mut one, mut other) = (keyless(), keyless());
+    assert!(ask(&mut other, &request, &mut store, SECOND).is_some());
+    opened(&mut one, &mut store, SECOND);
+    assert!(ask(&mut one, &request, &mut store, SECOND).is_none());
+    assert!(ask(&mut other, &request, &mut store, SECOND + 5 * MS).is_none());
+    assert!(ask(&mut keyless(), &request, &mut store, SECOND).is_none());
+    assert_eq!(changes(&mut other), [""; 0], "a change is reported by the worker that made it");
+}
+
+#[test]
+fn workers_add_their_outcomes_up() {
+    let (mut store, request) = (Shared::default(), Described::default());
+    let mut workers = [keyless(), keyless(), keyless(), keyless()];
+    for worker in &mut workers {
+        assert!(send(worker, &request, FAILED, &mut store, SECOND));
+    }
+    assert_eq!(workers.iter_mut().flat_map(changes).collect::<Vec<_>>(), ["open"], "one each");
+}
+
+#[test]
+fn while_open_or_closed_most_requests_do_not_ask_the_store() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    assert!(send(&mut engine, &request, OK, &mut store, SECOND));
+    let asked = store.operations.get();
+    for _ in 0..100 {
+        assert!(send(&mut engine, &request, OK, &mut store, SECOND + 4 * MS));
+    }
+    assert_eq!(store.operations.get(), asked);
+    let (mut store, mut engine) = (Shared::default(), keyless());
+    opened(&mut engine, &mut store, SECOND);
+    let asked = store.operations.get();
+    for now in [SECOND, 2 * SECOND, 3 * SECOND - 1] {
+        assert!(ask(&mut engine, &request, &mut store, now).is_none());
+    }
+    assert_eq!(store.operations.get(), asked);
+}
+
+#[test]
+fn exactly_the_probes_pass_and_all_must_succeed() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, SECOND);
+    let now = 3 * SECOND;
+    let mut probes: Vec<_> = (0..10).filter_map(|_| ask(&mut engine, &request, &mut store, now)).collect();
+    assert_eq!(probes.len(), 3);
+    assert!(probes.iter().all(Admission::is_probe));
+    assert_eq!(changes(&mut engine), ["half-open"]);
+    let decision = engine.decide(&request, &mut store, now);
+    assert_eq!(rejected(&decision.verdict).as_deref(), Some("circuit-breaker/p/b after 1"));
+
+    let last = probes.pop().unwrap();
+    for probe in probes {
+        engine.complete(probe, OK, &mut store, now);
+        assert!(ask(&mut engine, &request, &mut store, now).is_none(), "a success is no new ticket");
+    }
+    engine.complete(last, OK, &mut store, now);
+    assert_eq!(changes(&mut engine), ["closed"]);
+    let after = ask(&mut engine, &request, &mut store, now).unwrap();
+    assert!(!after.is_probe() && after.is_watched());
+    // The failures from before the opening are forgotten.
+    engine.complete(after, FAILED, &mut store, now);
+    engine.retire(&mut store, now);
+    assert_eq!(changes(&mut engine), [""; 0]);
+}
+
+#[test]
+fn one_failed_probe_opens_it_again_for_the_whole_time() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, SECOND);
+    let mut probes: Vec<_> =
+        (0..3).filter_map(|_| ask(&mut engine, &request, &mut store, 3 * SECOND)).collect();
+    engine.complete(probes.pop().unwrap(), FAILED, &mut store, 4 * SECOND);
+    assert_eq!(changes(&mut engine), ["half-open", "open"]);
+    for probe in probes {
+        engine.complete(probe, OK, &mut store, 4 * SECOND);
+    }
+    assert!(ask(&mut engine, &request, &mut store, 6 * SECOND - 1).is_none());
+    assert!(ask(&mut engine, &request, &mut store, 6 * SECOND).unwrap().is_probe());
+}
+
+#[test]
+fn requests_from_before_the_opening_are_no_probe_results() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    let early: Vec<_> = (0..9).filter_map(|_| ask(&mut engine, &request, &mut store, SECOND)).collect();
+    opened(&mut engine, &mut store, SECOND);
+    let mut probes: Vec<_> =
+        (0..3).filter_map(|_| ask(&mut engine, &request, &mut store, 3 * SECOND)).collect();
+    for (number, admission) in early.into_iter().enumerate() {
+        engine.complete(admission, if number % 2 == 0 { OK } else { FAILED }, &mut store, 3 * SECOND);
+        engine.tick(&mut store, 3 * SECOND + number as u64 * 10 * MS);
+    }
+    assert_eq!(changes(&mut engine), ["half-open"]);
+    for probe in probes.drain(..) {
+        engine.complete(probe, OK, &mut store, 4 * SECOND);
+    }
+    assert_eq!(changes(&mut engine), ["closed"]);
+}
+
+#[test]
+fn a_probe_whose_end_nobody_knows_gives_its_ticket_back() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, SECOND);
+    let mut probes: Vec<_> =
+        (0..3).filter_map(|_| ask(&mut engine, &request, &mut store, 3 * SECOND)).collect();
+    engine.complete(probes.pop().unwrap(), GONE, &mut store, 3 * SECOND);
+    probes.extend((0..3).filter_map(|_| ask(&mut engine, &request, &mut store, 3 * SECOND)));
+    assert_eq!(probes.len(), 3, "one more");
+    for probe in probes {
+        engine.complete(probe, OK, &mut store, 3 * SECOND);
+    }
+    assert_eq!(changes(&mut engine), ["half-open", "closed"]);
+}
+
+#[test]
+fn a_lost_probe_s_ticket_expires_and_counts_no_more() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, SECOND);
+    let lost: Vec<_> = (0..3).filter_map(|_| ask(&mut engine, &request, &mut store, 3 * SECOND)).collect();
+    assert!(ask(&mut engine, &request, &mut store, 33 * SECOND - 1).is_none());
+    let found: Vec<_> = (0..9).filter_map(|_| ask(&mut engine, &request, &mut store, 33 * SECOND)).collect();
+    assert_eq!(found.len(), 3);
+    for admission in lost {
+        engine.complete(admission, FAILED, &mut store, 33 * SECOND);
+    }
+    assert_eq!(changes(&mut engine), ["half-open"]);
+    for admission in found {
+        engine.complete(admission, OK, &mut store, 33 * SECOND);
+    }
+    assert_eq!(changes(&mut engine), ["closed"]);
+}
+
+#[test]
+fn an_edited_rule_keeps_the_breaker_open_and_follows_the_new_times() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, SECOND);
+    let edited = |window: &str, open_for: &str, probes: u32| {
+        engine_at(
+            2,
+            json!([{ "name": "p", "circuitBreakers": [{
+            "name": "b", "window": window, "minRequests": 9, "trip": { "errorRatio": "90%" }, "openFor": open_for, "probes": probes }] }]),
+        )
+    };
+    assert!(ask(&mut edited("1m", "10s", 1), &request, &mut store, 11 * SECOND - 1).is_none());
+    let mut shorter = edited("1s", "1500ms", 5);
+    assert!(ask(&mut shorter, &request, &mut store, 2 * SECOND).is_none());
+    let probe = ask(&mut shorter, &request, &mut store, 2 * SECOND + 500 * MS).unwrap();
+    shorter.complete(probe, OK, &mut store, 3 * SECOND);
+    assert_eq!(changes(&mut shorter), ["half-open"], "one of five");
+
+    let mut fewer = edited("1s", "1500ms", 1);
+    assert!(!ask(&mut fewer, &request, &mut store, 3 * SECOND).unwrap().is_probe());
+    assert_eq!(changes(&mut fewer), ["closed"], "one has succeeded already");
+}
+
+#[test]
+fn an_edited_window_keeps_its_counts() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    for at in [1, 3, 8] {
+        assert!(send(&mut engine, &request, FAILED, &mut store, at * SECOND));
+    }
+    let with_window = |window: &str| {
+        engine_at(
+            2,
+            json!([{ "name": "p", "circuitBreakers": [{
+            "name": "b", "window": window, "minRequests": 3, "trip": { "errorRatio": "50%" }, "openFor": "2s", "probes": 3 }] }]),
+        )
+    };
+    let mut narrow = with_window("2s");
+    assert!(send(&mut narrow, &request, FAILED, &mut store, 9 * SECOND));
+    assert_eq!(changes(&mut narrow), [""; 0], "two of the last two seconds");
+    let mut wide = with_window("1m");
+    assert!(send(&mut wide, &request, FAILED, &mut store, 9 * SECOND + 10 * MS));
+    assert_eq!(changes(&mut wide), ["open"], "and one more makes three");
+}
+
+#[test]
+fn backends_have_breakers_of_their_own() {
+    let (mut store, mut engine) = (Shared::default(), engine(breaker(&json!(["backend"]))));
+    let (bad, good) = (Described::backend("orders-v2"), Described::backend("orders-v1"));
+    for _ in 0..4 {
+        assert!(send(&mut engine, &bad, FAILED, &mut store, SECOND));
+        assert!(send(&mut engine, &good, OK, &mut store, SECOND));
+    }
+    engine.retire(&mut store, SECOND);
+    assert!(ask(&mut engine, &bad, &mut store, SECOND).is_none());
+    assert!(ask(&mut engine, &good, &mut store, SECOND).is_some());
+}
+
+#[test]
+fn a_rejected_request_takes_no_tokens_and_no_ticket() {
+    let mut store = Shared::default();
+    let mut policy = breaker(&json!([{ "header": "k" }]));
+    policy[0]["rateLimits"] = json!([{ "name": "r", "rate": "1/h", "burst": 6 }]);
+    let mut engine = engine(policy);
+    let request = Described::default().header("k", "a");
+    for _ in 0..4 {
+        assert!(send(&mut engine, &request, FAILED, &mut store, SECOND));
+    }
+    engine.tick(&mut store, SECOND + 10 * MS);
+    for _ in 0..10 {
+        let decision = engine.decide(&request, &mut store, SECOND + 20 * MS);
+        assert_eq!(rejected(&decision.verdict).as_deref(), Some("circuit-breaker/p/b after 2"));
+    }
+    // Two tokens are left: one for a request past the breaker, one for a probe; the limit rejects the next probes.
+    assert!(ask(&mut engine, &Described::default().header("k", "b"), &mut store, SECOND + 20 * MS).is_some());
+    let probe = ask(&mut engine, &request, &mut store, 4 * SECOND).unwrap();
+    assert!(probe.is_probe());
+    for _ in 0..10 {
+        let decision = engine.decide(&request, &mut store, 4 * SECOND);
+        assert!(rejected(&decision.verdict).unwrap().starts_with("rate-limit/p/r"));
+    }
+    let slow = engine_at(2, breaker(&json!([{ "header": "k" }])));
+    let tickets = [slow].into_iter().flat_map(|mut engine| {
+        (0..9).filter_map(|_| ask(&mut engine, &request, &mut store, 4 * SECOND)).collect::<Vec<_>>()
+    });
+    assert_eq!(tickets.count(), 2, "of three");
+}
+
+#[test]
+fn keys_without_number_need_bounded_memory_and_do_not_push_an_open_breaker_out() {
+    let mut store = Shared::default();
+    let mut engine = engine(breaker(&json!([{ "header": "k" }])));
+    let bad = Described::default().header("k", "bad");
+    for _ in 0..4 {
+        assert!(send(&mut engine, &bad, FAILED, &mut store, SECOND));
+    }
+    engine.tick(&mut store, SECOND + 10 * MS);
+    let mut request = Described::default();
+    for key in 0..20_000_u32 {
+        request.headers.insert("k".into(), key.to_le_bytes().into());
+        assert!(send(&mut engine, &request, OK, &mut store, SECOND + 20 * MS));
+    }
+    assert!(ask(&mut engine, &bad, &mut store, SECOND + 30 * MS).is_none());
+    assert_eq!(engine.store_failures(), 0);
+    let memory = store.memory.borrow();
+    assert_eq!(memory.len(), 1_024 + 1);
+    assert!(memory.bytes() < 640 << 10, "{} bytes", memory.bytes());
+}
+
+#[test]
+fn where_every_place_is_open_a_newcomer_has_no_breaker() {
+    let terms =
+        Terms { part: SECOND, min_requests: 4, error_ratio: Some(5_000), open_for: 2 * SECOND, probes: 3 };
+    let now = SECOND;
+    let mut cells = [Cell::new(0, terms.part, now); WAYS];
+    for fingerprint in 1..=WAYS as u64 {
+        let (cell, is_new) = find(&mut cells, fingerprint, Unknown::Create, &terms, now).unwrap();
+        assert!(is_new);
+        assert!(cell.count(now, Tally { total: 9, failed: 9 }, &terms, now));
+    }
+    assert!(find(&mut cells, 77, Unknown::Create, &terms, now).is_none());
+    assert!(!find(&mut cells, 3, Unknown::Create, &terms, now).unwrap().1, "they are all still there");
+    // Nobody has probed them for long.
+    assert!(find(&mut cells, 77, Unknown::Create, &terms, now + 60 * SECOND).is_some());
+}
+
+#[test]
+fn the_breaker_with_the_fewest_outcomes_makes_way() {
+    let terms =
+        Terms { part: SECOND, min_requests: 100, error_ratio: Some(5_000), open_for: SECOND, probes: 1 };
+    let mut cells = [Cell::new(0, terms.part, SECOND); WAYS];
+    for (fingerprint, total) in [(1, 5), (2, 2), (3, 9), (4, 3)] {
+        let (cell, _) = find(&mut cells, fingerprint, Unknown::Create, &terms, SECOND).unwrap();
+        cell.count(SECOND, Tally { total, failed: total }, &terms, SECOND);
+    }
+    find(&mut cells, 5, Unknown::Create, &terms, SECOND).unwrap();
+    assert_eq!(cells.map(|cell| cell.fingerprint), [1, 5, 3, 4]);
+}
+
+#[test]
+fn records_survive_their_bytes_and_damaged_ones_are_new() {
+    let terms = Terms { part: SECOND, min_requests: 1, error_ratio: Some(1), open_for: SECOND, probes: 2 };
+    let mut cell = Cell::new(7, terms.part, 5 * SECOND);
+    let mut cells = vec![cell];
+    cell.count(5 * SECOND, Tally { total: 3, failed: 0 }, &terms, 6 * SECOND);
+    cells.push(cell);
+    cell.count(5 * SECOND, Tally::one(true), &terms, 7 * SECOND);
+    cells.push(cell);
+    cell.take_ticket(&terms, 9 * SECOND).unwrap();
+    cells.push(cell);
+    let kinds = [BreakerState::Closed, BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen];
+    assert_eq!(cells.iter().map(|cell| cell.state.kind()).collect::<Vec<_>>(), kinds);
+
+    let mut bytes = Vec::new();
+    cells.iter().for_each(|cell| cell.encode(&mut bytes));
+    assert_eq!(decode(&bytes, 4).unwrap().to_vec(), cells);
+    assert!(bytes.len() < 1_024);
+    for length in 0..bytes.len() {
+        assert_eq!(decode(&bytes[..length], 4), None, "{length}");
+    }
+    bytes[16] = 9;
+    assert_eq!(decode(&bytes, 4), None, "no such state");
+}
+
+/// One thing a worker does; outcomes are those of the oldest admission that it still has.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Ask,
+    Succeed,
+    Fail,
+    Leave,
+    Tick,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    use Step::{Ask, Fail, Leave, Succeed, Tick};
+    prop::collection::vec(
+        prop::sample::select(vec![Ask, Ask, Ask, Succeed, Succeed, Fail, Leave, Tick]),
+        1..25,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Four workers ask at once after the breaker's time is over, in any interleaving of their store operations.
+    #[test]
+    fn exactly_the_probes_pass_under_any_interleaving(
+        schedule in prop::collection::vec(any::<u8>(), 1..200),
+        asks in 1..4_usize,
+        fails in any::<bool>(),
+    ) {
+        let mut store = Shared::default();
+        opened(&mut keyless(), &mut store, SECOND);
+        let memory = store.memory.borrow().clone();
+        let work = |_: usize, store: &mut Scheduled| {
+            let mut engine = keyless();
+            let admissions: Vec<_> = (0..asks).filter_map(|_| ask(&mut engine, &Described::default(), store, 4 * SECOND)).collect();
+            let probes = admissions.iter().filter(|admission| admission.is_probe()).count();
+            assert_eq!(probes, admissions.len());
+            (admissions, engine.store_failures(), changes(&mut engine))
+        };
+        let (results, memory) = interleave(memory, &schedule, 4, work);
+        let probes: usize = results.iter().map(|(admissions, ..)| admissions.len()).sum();
+        prop_assert_eq!(probes, 3.min(4 * asks));
+        prop_assert_eq!(results.iter().map(|(_, failures, _)| failures).sum::<u64>(), 0);
+        let all_changes: Vec<_> = results.iter().flat_map(|(.., changes)| changes.clone()).collect();
+        prop_assert_eq!(all_changes, ["half-open"]);
+
+        // Their results come in at once, too.
+        let results = Mutex::new(results.into_iter().map(|(admissions, ..)| admissions).collect::<Vec<_>>());
+        let work = |worker: usize, store: &mut Scheduled| {
+            let mut engine = keyless();
+            let admissions = std::mem::take(&mut results.lock().unwrap()[worker]);
+            for admission in admissions {
+                engine.complete(admission, if fails { FAILED } else { OK }, store, 5 * SECOND);
+            }
+            changes(&mut engine)
+        };
+        let (results, _) = interleave(memory, &schedule, 4, work);
+        let expected: &[&str] = if fails { &["open"] } else if probes == 3 { &["closed"] } else { &[] };
+        prop_assert_eq!(results.concat(), expected);
+    }
+
+    /// Any steps of three workers, in any interleaving: the breaker's changes form a chain, no half-open has more than its tickets, and what closes it are as
+    /// many successes as there are probes.
+    #[test]
+    fn every_half_open_is_decided_by_its_own_probes(
+        schedule in prop::collection::vec(any::<u8>(), 1..200),
+        scripts in prop::collection::vec(steps(), 3),
+    ) {
+        let mut store = Shared::default();
+        opened(&mut keyless(), &mut store, SECOND);
+        let work = |worker: usize, store: &mut Scheduled| {
+            let mut engine = keyless();
+            let mut now = 3 * SECOND;
+            let mut held = std::collections::VecDeque::new();
+            let (mut given, mut ended) = (Vec::new(), Vec::new());
+            for step in &scripts[worker] {
+                now += 200 * MS;
+                let outcome = match step {
+                    Step::Ask => {
+                        if let Some(admission) = ask(&mut engine, &Described::default(), store, now) {
+                            let (_, watch) = admission.watches().next().unwrap();
+                            given.extend(watch.is_probe().then_some(watch.generation));
+                            held.push_back(admission);
+                        }
+                        continue;
+                    }
+                    Step::Tick => {
+                        engine.tick(store, now);
+                        continue;
+                    }
+                    Step::Succeed => OK,
+                    Step::Fail => FAILED,
+                    Step::Leave => GONE,
+                };
+                let Some(admission) = held.pop_front() else { continue };
+                let (_, watch) = admission.watches().next().unwrap();
+                if watch.is_probe() {
+                    ended.push((watch.generation, outcome));
+                }
+                engine.complete(admission, outcome, store, now);
+            }
+            (given, ended, engine.take_transitions().into_iter().map(|transition| transition.to).collect::<Vec<_>>())
+        };
+        let memory = store.memory.borrow().clone();
+        let (results, mut memory) = interleave(memory, &schedule, 3, work);
+
+        // Of each half-open: tickets given, successes, failures, and tickets given back.
+        let mut half_opens: BTreeMap<u64, [u32; 4]> = BTreeMap::new();
+        for generation in results.iter().flat_map(|(given, ..)| given) {
+            half_opens.entry(*generation).or_default()[0] += 1;
+        }
+        for (generation, outcome) in results.iter().flat_map(|(_, ended, _)| ended) {
+            let kind = if *outcome == OK { 1 } else if *outcome == FAILED { 2 } else { 3 };
+            half_opens.entry(*generation).or_default()[kind] += 1;
+        }
+        for [given, succeeded, failed, back] in half_opens.values() {
+            prop_assert!(*given <= 3 + back, "{given} tickets, {back} given back");
+            prop_assert!(succeeded + failed <= 3);
+        }
+
+        // Each change is reported once, by the worker that made it, and they form a chain from the first opening to the last state.
+        let count = |state| results.iter().flat_map(|(.., changes)| changes).filter(|to| **to == state).count();
+        let mut record = Vec::new();
+        memory.read(b"spillway/1/breaker/p/b", &mut record).unwrap();
+        let last = decode(&record, 1).unwrap()[0].state.kind();
+        prop_assert_eq!(count(BreakerState::HalfOpen), half_opens.len());
+        prop_assert_eq!(1 + count(BreakerState::Open), half_opens.len() + usize::from(last == BreakerState::Open));
+        let all_succeeded = half_opens.values().filter(|[_, succeeded, ..]| *succeeded == 3).count();
+        prop_assert_eq!(count(BreakerState::Closed), all_succeeded);
+    }
+}

@@ -165,3 +165,6 @@ impl Buckets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

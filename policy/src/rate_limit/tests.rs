@@ -1,0 +1,264 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, FakeRelativeClock};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::engine::Engine;
+use crate::store::Memory;
+use crate::testing::interleaving::interleave;
+use crate::testing::*;
+
+#[test]
+fn workers_share_one_bucket() {
+    let mut store = Shared::default();
+    let mut workers: Vec<Engine> = (0..4).map(|_| engine(limit("1/h", 10))).collect();
+    let passed: usize =
+        workers.iter_mut().map(|worker| count(worker, &Described::default(), &mut store, SECOND, 10)).sum();
+    assert_eq!(passed, 10);
+}
+
+#[test]
+fn a_high_rate_is_spent_from_leases_without_asking_the_store() {
+    let mut store = Shared::default();
+    let mut engine = engine(limit("20000/s", 20_000));
+    assert!(passes(&mut engine, &Described::default(), &mut store, SECOND));
+    let asked = store.operations.get();
+    assert_eq!(count(&mut engine, &Described::default(), &mut store, SECOND + MS, 99), 99);
+    assert_eq!(store.operations.get(), asked, "a lease is 100 tokens");
+    assert!(passes(&mut engine, &Described::default(), &mut store, SECOND + MS));
+    assert!(store.operations.get() > asked);
+}
+
+#[test]
+fn what_is_left_of_a_lease_goes_back() {
+    let left_after = |give_back: &dyn Fn(&mut Engine, &mut Shared)| {
+        let mut store = Shared::default();
+        let mut idle = engine(limit("20000/s", 20_000));
+        assert!(passes(&mut idle, &Described::default(), &mut store, SECOND));
+        give_back(&mut idle, &mut store);
+        count(&mut engine(limit("20000/s", 20_000)), &Described::default(), &mut store, SECOND, 30_000)
+    };
+    assert_eq!(left_after(&|_, _| {}), 19_900, "leased tokens are the other worker's");
+    assert_eq!(
+        left_after(&|idle, store| idle.tick(store, SECOND + 9 * MS)),
+        19_900,
+        "the lease is still good"
+    );
+    assert_eq!(left_after(&|idle, store| idle.retire(store, SECOND)), 19_999);
+    assert_eq!(left_after(&|idle, store| idle.tick(store, SECOND + 10 * MS)), 20_000, "refilled by then");
+}
+
+#[test]
+fn an_expired_lease_is_put_back_before_anything_is_refused() {
+    let mut store = Shared::default();
+    let mut idle = engine(limit("1000/h", 1_000));
+    let mut fast = engine_at(2, limit("2000/s", 1_000));
+    assert!(passes(&mut fast, &Described::default(), &mut store, SECOND), "takes a lease of ten");
+    let mut other = engine_at(3, limit("1/h", 1_000));
+    assert_eq!(count(&mut other, &Described::default(), &mut store, SECOND, 2_000), 990);
+    assert!(!passes(&mut idle, &Described::default(), &mut store, SECOND + 20 * MS));
+    assert_eq!(count(&mut fast, &Described::default(), &mut store, SECOND + 20 * MS, 20), 9, "its own nine");
+}
+
+#[test]
+fn a_store_that_fails_does_not_lose_the_lease() {
+    let mut store = Shared::default();
+    let mut idle = engine(limit("20000/s", 20_000));
+    assert!(passes(&mut idle, &Described::default(), &mut store, SECOND));
+    store.failures.set(1);
+    idle.retire(&mut store, SECOND);
+    assert_eq!(idle.store_failures(), 1);
+    idle.retire(&mut store, SECOND);
+    assert_eq!(
+        count(&mut engine(limit("20000/s", 20_000)), &Described::default(), &mut store, SECOND, 30_000),
+        19_999
+    );
+}
+
+#[test]
+fn overload_admits_the_rate_within_one_percent() {
+    for rate in [100_u64, 1_000, 20_000] {
+        let mut store = Shared::default();
+        let policy = limit(&format!("{rate}/s"), u32::try_from(rate).unwrap());
+        let mut workers = [engine(policy.clone()), engine(policy)];
+        // Ten seconds at one and a half times the rate, spread over two workers.
+        let gap = SECOND * 2 / (3 * rate);
+        let (mut passed, mut now) = (0_u64, SECOND);
+        let mut arrivals = 0_usize;
+        while now < 11 * SECOND {
+            let worker = &mut workers[arrivals % 2];
+            passed += u64::from(passes(worker, &Described::default(), &mut store, now));
+            arrivals += 1;
+            now += gap;
+        }
+        let exact = rate + 10 * rate;
+        assert!(passed <= exact && passed * 100 >= exact * 99, "{rate}/s: {passed} of {exact}");
+    }
+}
+
+#[test]
+fn keys_without_number_need_no_more_memory_than_the_table_has() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "burst": 2, "key": [{ "header": "k" }] }] }
+    ]));
+    let mut request = Described::default();
+    let limited = Described::default().header("k", "limited");
+    assert_eq!(count(&mut engine, &limited, &mut store, SECOND, 3), 2);
+    // Three times as many as there are places.
+    for key in 0..200_000_u32 {
+        request.headers.insert("k".into(), key.to_le_bytes().into());
+        request.asked.borrow_mut().clear();
+        passes(&mut engine, &request, &mut store, SECOND);
+        if key % 1_000 == 0 {
+            assert!(!passes(&mut engine, &limited, &mut store, SECOND), "still limited after {key} others");
+        }
+    }
+    let memory = store.memory.borrow();
+    assert_eq!(memory.len(), 8_192 + 1, "every record and the seed");
+    assert!(memory.bytes() < 2 << 20, "{} bytes", memory.bytes());
+}
+
+#[test]
+fn a_key_over_256_bytes_has_a_bucket_of_its_own() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "burst": 1, "key": [{ "header": "k" }] }] }
+    ]));
+    let long = |last: &str| Described::default().header("k", "x".repeat(5_000) + last);
+    assert!(passes(&mut engine, &long("a"), &mut store, SECOND));
+    assert!(passes(&mut engine, &long("b"), &mut store, SECOND));
+    assert!(!passes(&mut engine, &long("a"), &mut store, SECOND));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// One bucket and one worker decide what governor decides, and name the same wait.
+    #[test]
+    fn a_single_bucket_is_governor_s(
+        rate in prop::sample::select(vec![1_u64, 2, 5, 8, 10, 40, 100, 1_000, 20_000, 1_000_000]),
+        burst in 1..150_u32,
+        gaps in prop::collection::vec(0..3_000_u64, 1..300),
+    ) {
+        let clock = FakeRelativeClock::default();
+        let quota = governor::Quota::with_period(Duration::from_nanos(SECOND / rate)).unwrap();
+        let quota = quota.allow_burst(NonZeroU32::new(burst).unwrap());
+        let reference = governor::RateLimiter::direct_with_clock(quota, clock.clone());
+        let mut engine = engine(limit(&format!("{rate}/s"), burst));
+        let (mut store, mut now) = (Shared::default(), 0);
+        for gap in gaps {
+            // In thousandths of the time that a token takes.
+            let gap = gap * SECOND / rate / 1_000;
+            clock.advance(Duration::from_nanos(gap));
+            now += gap;
+            let expected = reference.check().err().map(|not_until| {
+                let wait = u64::try_from(not_until.wait_time_from(clock.now()).as_nanos()).unwrap();
+                format!("rate-limit/p/r after {}", wait.div_ceil(SECOND).max(1))
+            });
+            prop_assert_eq!(rejected(&engine.decide(&Described::default(), &mut store, now).verdict), expected);
+        }
+    }
+
+    /// Over any schedule of arrivals, ticks and rule edits on any number of workers, which get an edit one after another and whose clocks differ.
+    #[test]
+    fn never_more_than_burst_and_rate_allow(
+        revisions in prop::collection::vec((prop::sample::select(vec!["1/h", "5/s", "100/s", "3000/s", "50000/s", "4294967295/s"]), 1..2_000_u32), 1..5),
+        workers in 1..5_usize,
+        steps in prop::collection::vec((0..4_usize, 0..100_u8, 0..5_000_u64, 1..60_usize), 1..120),
+        skew in prop::collection::vec(0..2_000_u64, 5),
+    ) {
+        let policy = |revision: usize| {
+            let (rate, burst) = revisions[revision];
+            engine_at(1 + revision as u64, limit(rate, burst))
+        };
+        // What is in force: tokens an hour and burst of each revision, and which worker runs which.
+        let terms: Vec<(u128, u128)> = revisions
+            .iter()
+            .map(|(rate, burst)| {
+                let rate: crate::unit::Rate = rate.parse().unwrap();
+                let hour = 3_600_000_000_000 / rate.period_nanos();
+                (u128::from(rate.amount().get()) * u128::from(hour), u128::from(*burst))
+            })
+            .collect();
+        let mut engines: Vec<(usize, Engine)> = (0..workers).map(|_| (0, policy(0))).collect();
+        let mut store = Shared::default();
+        let mut now = SECOND;
+        // Time, requests that passed then, and the greatest rate and burst that some worker ran since the entry before.
+        let mut history: Vec<(u64, u128, u128, u128)> = Vec::new();
+        for (worker, action, gap, requests) in steps {
+            let worker = worker % workers;
+            let fastest = engines.iter().map(|(revision, _)| terms[*revision].0).max().unwrap();
+            let widest = engines.iter().map(|(revision, _)| terms[*revision].1).max().unwrap();
+            now += gap * 10_000;
+            let theirs = now + skew[worker] * 1_000;
+            let (revision, engine) = &mut engines[worker];
+            let mut passed = 0;
+            match action {
+                0..10 => engine.tick(&mut store, theirs),
+                10..25 if *revision + 1 < revisions.len() => {
+                    if action < 20 {
+                        engine.retire(&mut store, theirs);
+                    }
+                    *revision += 1;
+                    *engine = policy(*revision);
+                }
+                _ => passed = count(engine, &Described::default(), &mut store, theirs, requests),
+            }
+            history.push((now, passed as u128, fastest, widest));
+        }
+        let nanos_per_hour = 3_600_000_000_000_u128;
+        for first in 0..history.len() {
+            let (mut passed, mut inflow, mut widest) = (0, 0, 0);
+            for last in first..history.len() {
+                let (then, count, fastest, burst) = history[last];
+                passed += count;
+                widest = widest.max(burst);
+                if last > first {
+                    inflow += fastest * u128::from(then - history[last - 1].0);
+                }
+                // Clocks differ by up to 2 ms. A lease is at most a hundredth of the burst; an engine that was not retired leaves one behind.
+                let skewed = inflow + 2 * u128::from(MS) * fastest;
+                let leases = widest / 100 * (workers as u128);
+                prop_assert!(
+                    (passed.saturating_sub(widest + leases)) * nanos_per_hour <= skewed,
+                    "{passed} passed between steps {first} and {last}: burst {widest}, leases {leases}, inflow {}",
+                    skewed / nanos_per_hour
+                );
+            }
+        }
+    }
+
+    /// Whatever the order in which workers' store operations happen, buckets give exactly what they hold, and requests take from both or from none.
+    #[test]
+    fn buckets_are_exact_under_any_interleaving(
+        schedule in prop::collection::vec(any::<u8>(), 1..200),
+        wide in 1..30_u32,
+        narrow in 1..30_u32,
+    ) {
+        let policy = json!([{ "name": "p", "rateLimits": [
+            { "name": "wide", "rate": "1/h", "burst": wide },
+            { "name": "narrow", "rate": "1/h", "burst": narrow, "key": [{ "value": "all" }] }] }]);
+        let work = |_, store: &mut interleaving::Scheduled| {
+            let mut engine = engine(policy.clone());
+            let passed = (0..8).filter(|_| admitted(engine.decide(&Described::default(), store, SECOND).verdict).is_some()).count();
+            assert_eq!(engine.store_failures(), 0);
+            passed
+        };
+        let (passed, memory) = interleave(Memory::default(), &schedule, 4, work);
+        let passed = passed.iter().sum::<usize>();
+        let least = wide.min(narrow) as usize;
+        prop_assert_eq!(passed, least.min(4 * 8));
+
+        // What is left in each bucket is what was not taken.
+        let mut store = Shared::default();
+        *store.memory.borrow_mut() = memory;
+        for (rule, burst, key) in [("wide", wide, json!([])), ("narrow", narrow, json!([{ "value": "all" }]))] {
+            let mut engine = engine(json!([{ "name": "p", "rateLimits": [{ "name": rule, "rate": "1/h", "burst": burst, "key": key }] }]));
+            let left = count(&mut engine, &Described::default(), &mut store, SECOND, 100);
+            prop_assert_eq!(left + passed, burst as usize, "{}", rule);
+        }
+    }
+}
