@@ -156,9 +156,7 @@ fn is_sound(tree: &Node, path: &[&'static str]) -> bool {
 /// The way to `spec`; to nowhere if there is none.
 fn spec_position(tree: &Node) -> Vec<usize> {
     let Value::Mapping(entries) = &tree.value else { return vec![usize::MAX] };
-    let position = entries.iter().position(|entry| {
-        &*entry.key == "spec" && !entry.node.pruned && !matches!(entry.node.value, Value::Blank(_))
-    });
+    let position = entries.iter().position(|entry| &*entry.key == "spec" && !entry.node.is_tainted());
     vec![position.unwrap_or(usize::MAX)]
 }
 
@@ -211,6 +209,12 @@ impl Document {
         let mut problem = Problem::new(message).at(found.place).field(found.field.into_string());
         problem.help = help;
         Some(self.source.diagnostic(&self.title(), problem))
+    }
+
+    /// Whether what was read of some fields, here relative to `path`, is what was written.
+    pub(crate) fn is_sound(&self, path: &[Step], fields: &[&'static str]) -> bool {
+        let tainted = |field: &&'static str| self.tree.find(&[path, &[Step::Field(field)]].concat()).tainted;
+        !fields.iter().any(tainted)
     }
 
     /// Where a field is, as `file:line`.

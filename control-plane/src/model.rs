@@ -121,3 +121,6 @@ fn scope(target: &TargetRef) -> Option<Scope> {
         (TargetKind::Route, Some(rule)) => Some(Scope::Route(format!("{}/{rule}", target.name))),
     }
 }
+
+#[cfg(test)]
+mod tests;

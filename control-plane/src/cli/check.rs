@@ -40,7 +40,7 @@ impl Check {
         match (self.output, &outcome) {
             (Output::Json, outcome) => writeln!(std::io::stdout(), "{:#}", json(outcome))?,
             (Output::Text, Ok(model)) => {
-                writeln!(std::io::stdout(), "{}: {}", self.dir.display(), summary(model))?
+                writeln!(std::io::stdout(), "{}: {}", self.dir.display(), summary(model))?;
             }
             (Output::Text, Err(diagnostics)) => writeln!(std::io::stderr(), "{diagnostics}")?,
         }

@@ -9,6 +9,7 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 
+use super::API_VERSION;
 use super::scalar::Scalar;
 use super::suggest;
 use super::tree::{Entry, Field, Node, Value};
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
 
     fn string(self, expected: &dyn Expected) -> Result<&'a str, Error> {
         /// Enough for the strings and quantities that required fields have.
-        const GUESSES: [&str; 6] = ["x", "1s", "1/s", "1%", "127.0.0.1", "/"];
+        const GUESSES: [&str; 7] = ["x", "1s", "1/s", "1%", "127.0.0.1", "/", API_VERSION];
         if let Value::Blank(attempt) = self.node.value {
             let guess = GUESSES.get(usize::from(attempt));
             return guess.copied().ok_or_else(|| Error::new("no more guesses"));
@@ -301,7 +302,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some((position, node)) = self.rest.find(|(_, node)| !node.pruned) else { return Ok(None) };
+        let Some((position, node)) = self.rest.find(|(_, node)| !node.is_pruned()) else { return Ok(None) };
         let path = Path::Item { parent: self.path, position };
         let reader = Reader { node, path: &path };
         seed.deserialize(reader).map(Some).map_err(|error| reader.locate(error))
@@ -318,7 +319,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        self.current = self.rest.find(|(_, entry)| !entry.node.pruned);
+        self.current = self.rest.find(|(_, entry)| !entry.node.is_pruned());
         let Some((position, entry)) = self.current else { return Ok(None) };
         let path = Path::Key { parent: self.path, key: &entry.key, position };
         let key: de::value::StrDeserializer<'_, Error> = (*entry.key).into_deserializer();
@@ -332,14 +333,13 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         };
         let path = Path::Key { parent: self.path, key: &entry.key, position };
         let reader = Reader { node: &entry.node, path: &path };
-        seed.deserialize(reader).map_err(|error| match error.is_unnamed_not_yet() {
-            // The field itself is what is not available: point at its name.
-            true => Error::not_yet(format!("`{}`", entry.key))
-                .or_at(|| (entry.place, path.field(), path.positions())),
-            false => reader.locate(error),
+        seed.deserialize(reader).map_err(|error| {
+            if error.is_unnamed_not_yet() {
+                // The field itself is what is not available: point at its name.
+                let error = Error::not_yet(format!("`{}`", entry.key));
+                return error.or_at(|| (entry.place, path.field(), path.positions()));
+            }
+            reader.locate(error)
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

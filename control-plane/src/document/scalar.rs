@@ -45,8 +45,7 @@ impl<'a> Scalar<'a> {
             unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(m, e)| (m, Some(e)));
         let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(w, f)| (w, Some(f)));
         let is_float = match fraction {
-            None => digits(whole),
-            Some("") => digits(whole),
+            None | Some("") => digits(whole),
             Some(fraction) => digits(fraction) && (whole.is_empty() || digits(whole)),
         } && exponent
             .is_none_or(|exponent| digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent)));

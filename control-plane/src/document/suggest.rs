@@ -82,18 +82,12 @@ pub(crate) fn value(found: &str, expected: &[&str]) -> String {
 /// Help for a name that refers to nothing.
 pub(crate) fn name<'a>(found: &str, existing: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let existing = existing.filter(|name| !name.is_empty());
-    match nearest(found, existing.clone()) {
-        Some(nearest) => Some(format!("did you mean `{nearest}`?")),
-        None => {
-            let some: Vec<_> = existing.clone().take(6).collect();
-            match some.len() {
-                0 => None,
-                // A long list would hide the error.
-                6 => None,
-                _ => Some(format!("there is {}", list(&some))),
-            }
-        }
+    if let Some(nearest) = nearest(found, existing.clone()) {
+        return Some(format!("did you mean `{nearest}`?"));
     }
+    let some: Vec<_> = existing.take(6).collect();
+    // A long list would hide the error.
+    (1..6).contains(&some.len()).then(|| format!("there is {}", list(&some)))
 }
 
 /// Whether one word may be a slip for another.

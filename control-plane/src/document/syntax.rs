@@ -18,9 +18,10 @@ fn checked<'de, D: Deserializer<'de>>(
 
 /// A DNS label (RFC 1123).
 pub(crate) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, |text| match is_label(text) {
-        true => Ok(()),
-        false => Err(format!("expected 1 to 63 of a-z, 0-9 and -, with no - at either end, found {text:?}")),
+    checked(deserializer, |text| {
+        let expected =
+            || format!("expected 1 to 63 of a-z, 0-9 and -, with no - at either end, found {text:?}");
+        is_label(text).then_some(()).ok_or_else(expected)
     })
 }
 

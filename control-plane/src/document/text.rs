@@ -20,13 +20,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<&str, Problem> {
         let byte = rest.first().copied().unwrap_or_default();
         // Everything before the offending byte is valid; lossy only spells that out.
         let place = end_of(&String::from_utf8_lossy(before));
-        let message = match rest.contains(&0) || before.contains(&0) {
-            true => "this is no text: it is a binary file, or not UTF-8".to_owned(),
-            false => format!("the byte 0x{byte:02x} is not UTF-8"),
+        let message = if bytes.contains(&0) {
+            "this is no text: it is a binary file, or not UTF-8".to_owned()
+        } else {
+            format!("the byte 0x{byte:02x} is not UTF-8")
         };
         Problem::new(message).at(place).help("save the file as UTF-8")
     })?;
-    match text.char_indices().find(|(_, c)| !is_printable(*c)) {
+    let odd = |(_, c): &(usize, char)| !is_printable(*c);
+    // A NUL says more about what the file is than what may stand before it.
+    let nul = text.find('\0').map(|at| (at, '\0'));
+    match nul.or_else(|| text.char_indices().find(odd)) {
         None => Ok(text),
         Some((at, c)) => {
             let place = end_of(text.get(..at).unwrap_or_default());

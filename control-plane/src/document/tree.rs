@@ -18,8 +18,17 @@ pub struct Place {
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) value: Value,
+    pub(crate) status: Status,
+}
+
+/// Whether a value is what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Written,
     /// Taken out because of an error that has been reported, so that the rest can still be read.
-    pub(crate) pruned: bool,
+    Pruned,
+    /// Put in for something required whose absence or error has been reported.
+    Invented,
 }
 
 #[derive(Debug, Clone)]
@@ -31,7 +40,7 @@ pub(crate) enum Value {
     },
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
-    /// Stands in for a required field whose absence or error has been reported; the number is the guess at its type.
+    /// Anything that fits, always invented; the number is how many guesses did not fit.
     Blank(u8),
 }
 
@@ -73,12 +82,20 @@ pub(crate) struct Found {
 
 impl Node {
     pub(crate) fn new(place: Place, value: Value) -> Self {
-        Self { place, value, pruned: false }
+        Self { place, value, status: Status::Written }
+    }
+
+    pub(crate) fn blank(place: Place) -> Self {
+        Self { place, value: Value::Blank(0), status: Status::Invented }
+    }
+
+    pub(crate) fn is_pruned(&self) -> bool {
+        self.status == Status::Pruned
     }
 
     /// The value of a key, unless it was pruned.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        self.entry(key).map(|entry| &entry.node).filter(|node| !node.pruned)
+        self.entry(key).map(|entry| &entry.node).filter(|node| !node.is_pruned())
     }
 
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
@@ -107,34 +124,31 @@ impl Node {
                 (Step::Field(name), Value::Mapping(_)) => {
                     field.push_name(name);
                     let entry = node.entry(name);
-                    tainted |= entry.is_some_and(|entry| entry.node.pruned);
-                    entry.map(|entry| &entry.node).filter(|node| !node.pruned)
+                    tainted |= entry.is_some_and(|entry| entry.node.is_pruned());
+                    entry.map(|entry| &entry.node).filter(|node| !node.is_pruned())
                 }
                 (Step::Item(index), Value::Sequence(items)) => {
-                    let found = items.iter().enumerate().filter(|(_, item)| !item.pruned).nth(*index);
+                    let found = items.iter().enumerate().filter(|(_, item)| !item.is_pruned()).nth(*index);
                     field.push_index(found.map_or(*index, |(position, _)| position));
                     found.map(|(_, item)| item)
                 }
                 _ => None,
             };
-            match next {
-                Some(next) => node = next,
-                None => {
-                    // A path that ends in an absent field is that field's; one cut short earlier is no longer of this tree.
-                    tainted |= at + 1 < path.len();
-                    return Found { place: node.place, field, tainted };
-                }
-            }
+            let Some(next) = next else {
+                // A path that ends in an absent field is that field's; one cut short earlier is no longer of this tree.
+                tainted |= at + 1 < path.len();
+                return Found { place: node.place, field, tainted };
+            };
+            node = next;
         }
         Found { place: node.place, field, tainted: tainted || node.is_tainted() }
     }
 
     /// Whether errors were reported here or within.
     pub(crate) fn is_tainted(&self) -> bool {
-        self.pruned
+        self.status != Status::Written
             || match &self.value {
-                Value::Scalar { .. } => false,
-                Value::Blank(_) => true,
+                Value::Scalar { .. } | Value::Blank(_) => false,
                 Value::Sequence(items) => items.iter().any(Self::is_tainted),
                 Value::Mapping(entries) => entries.iter().any(|entry| entry.node.is_tainted()),
             }

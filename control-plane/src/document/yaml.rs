@@ -73,7 +73,7 @@ impl Builder {
             let place = place(span);
             match event {
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.scalar(&text, style, anchor, tag.as_deref(), place)?
+                    self.scalar(&text, style, anchor, tag.as_deref(), place)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
                     self.open(place, anchor, tag.as_deref(), Kind::Sequence(Vec::new()))?;
@@ -151,11 +151,10 @@ impl Builder {
             return Err(Problem::new("an alias cannot be a key").at(place));
         }
         let Some((node, values)) = self.anchors.get(&anchor) else {
-            let message = match self.open.iter().any(|open| open.anchor == anchor) {
-                true => "this alias stands within the value it refers to",
-                // The parser still knows the anchors of the documents before.
-                false => UNKNOWN_ANCHOR,
-            };
+            // The parser still knows the anchors of the documents before.
+            let is_open = self.open.iter().any(|open| open.anchor == anchor);
+            let message =
+                if is_open { "this alias stands within the value it refers to" } else { UNKNOWN_ANCHOR };
             return Err(Problem::new(message).at(place));
         };
         let (values, depth) = (*values, depth(node));

@@ -185,15 +185,22 @@ impl<'a> Check<'a> {
         (self.diagnostics.len() < MAX_SUGGESTIONS).then(|| suggest_name(name, existing))?
     }
 
-    /// Reports every value of a list whose key was there before.
+    /// Reports every item of a list whose key was there before. The key is made of some fields of the item, of which the first is the
+    /// place to report; of the whole item if none are given.
     fn unique<K: Ord>(
         &mut self,
         document: &Document,
-        values: impl IntoIterator<Item = (K, Vec<Step>)>,
+        items: impl IntoIterator<Item = (K, Vec<Step>)>,
+        fields: &[&'static str],
         message: impl Fn(&K) -> String,
     ) {
         let mut seen = BTreeMap::<K, Vec<Step>>::new();
-        for (key, path) in values {
+        for (key, item) in items {
+            if !document.is_sound(&item, fields) {
+                continue;
+            }
+            let path =
+                item.into_iter().chain(fields.first().map(|field| Step::Field(field))).collect::<Vec<_>>();
             let message = message(&key);
             if let Some(first) = seen.get(&key) {
                 let help = format!("the first is at {}", document.location(first.as_slice()));

@@ -214,7 +214,7 @@ impl Walk {
                     outcome => outcome,
                 }
             }
-            Ok(_) if !is_document => Ok(()),
+            _ if !is_document => Ok(()),
             Ok(metadata) if metadata.is_file() => {
                 if self.seen.insert(identity(&metadata)) {
                     self.listing.insert(path, Ok(Fingerprint::of(&metadata)));
@@ -226,7 +226,6 @@ impl Walk {
                 self.listing.insert(path, Err("not a regular file".into()));
                 Ok(())
             }
-            Err(_) if !is_document => Ok(()),
             // Went away since it was listed, or a link that leads nowhere.
             Err(error) => {
                 if fs::symlink_metadata(&path).is_ok() {

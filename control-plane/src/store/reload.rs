@@ -60,7 +60,7 @@ struct Reload {
 
 impl Reload {
     async fn after_notification(&mut self, watcher: &mut Watcher) {
-        let latest = Instant::now() + MAX_WAIT;
+        let mut latest = Instant::now() + MAX_WAIT;
         loop {
             // Each further change starts the quiet time anew, up to a limit.
             while timeout_at((Instant::now() + QUIET).min(latest), watcher.changed()).await.is_ok() {}
@@ -74,11 +74,14 @@ impl Reload {
             }
             let scan = self.scan().await;
             sleep(SETTLE).await;
-            // Whatever began while files were read may have been read by half.
-            if watcher.drain() && (watcher.unfinished_until().is_some() || Instant::now() < latest) {
-                continue;
+            if !watcher.drain() {
+                return self.accept(scan);
             }
-            return self.accept(scan);
+            // Whatever began while files were read may have been read by half. What was complete need not wait for ever.
+            if watcher.unfinished_until().is_none() && Instant::now() >= latest {
+                self.accept(scan);
+                latest = Instant::now() + MAX_WAIT;
+            }
         }
     }
 

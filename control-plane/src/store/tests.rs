@@ -1,1 +1,383 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::*;
+
+const GATEWAY: &str = "\
+apiVersion: spillway.dev/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {fleet: edge, listeners: [{name: web, port: 10000, protocol: HTTP}]}
+";
+
+fn backend(name: &str) -> String {
+    format!(
+        "apiVersion: spillway.dev/v1\nkind: Backend\nmetadata: {{name: {name}}}\nspec: {{endpoints: []}}\n"
+    )
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    fs::write(dir.join(name), text).unwrap();
+}
+
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    for (name, text) in files {
+        write(dir.path(), name, text);
+    }
+    dir
+}
+
+/// A store that is being watched; what it logs is kept.
+struct Watched {
+    models: watch::Receiver<Arc<Model>>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    log: Arc<Mutex<Vec<u8>>>,
+    _subscriber: tracing::subscriber::DefaultGuard,
+}
+
+impl Watched {
+    fn new(dir: &Path) -> Self {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&log);
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || Log(Arc::clone(&writer))).finish();
+        let subscriber = tracing::subscriber::set_default(subscriber);
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let models = FileStore::new(dir).watch(&mut tasks, stop.clone()).unwrap();
+        Self { models, tasks, stop, log, _subscriber: subscriber }
+    }
+
+    async fn next(&mut self) -> Arc<Model> {
+        timeout(Duration::from_secs(10), self.models.changed()).await.expect("no new model came").unwrap();
+        self.models.borrow_and_update().clone()
+    }
+
+    async fn stays(&mut self, time: Duration) {
+        assert!(
+            timeout(time, self.models.changed()).await.is_err(),
+            "a new model came: {:?}",
+            self.models.borrow()
+        );
+    }
+
+    fn logged(&self, what: &str) -> usize {
+        String::from_utf8(self.log.lock().unwrap().clone()).unwrap().matches(what).count()
+    }
+}
+
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn names(model: &Model) -> Vec<&str> {
+    model.backends.keys().map(String::as_str).collect()
+}
+
+const SOON: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn an_edit_takes_effect_at_once_and_only_once() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let mut watched = Watched::new(dir.path());
+    let start = Instant::now();
+    write(dir.path(), "b.yaml", &backend("b"));
+    assert_eq!(names(&*watched.next().await), ["b"]);
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    // The same content again is no change.
+    write(dir.path(), "b.yaml", &backend("b"));
+    watched.stays(SOON).await;
+}
+
+#[tokio::test]
+async fn a_half_written_file_never_takes_effect() {
+    let dir = directory(&[("a.yaml", &format!("{GATEWAY}---\n{}", backend("old")))]);
+    let mut watched = Watched::new(dir.path());
+    // Every half of it is valid, so that only the writer's closing can tell when it is complete.
+    let mut file = File::create(dir.path().join("a.yaml")).unwrap();
+    for part in [GATEWAY, "---\n", &backend("one"), "---\n", &backend("two")] {
+        watched.stays(SOON).await;
+        file.write_all(part.as_bytes()).unwrap();
+    }
+    watched.stays(SOON).await;
+    drop(file);
+    assert_eq!(names(&*watched.next().await), ["one", "two"]);
+    assert_eq!(watched.logged("ERROR"), 0);
+}
+
+#[tokio::test]
+async fn a_slow_writer_holds_up_other_edits_but_not_for_ever() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let mut watched = Watched::new(dir.path());
+    let mut slow = File::create(dir.path().join("slow.yaml")).unwrap();
+    write(dir.path(), "b.yaml", &backend("b"));
+    watched.stays(SOON).await;
+    slow.write_all(backend("slow").as_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::pause();
+    tokio::time::advance(watcher::WRITER_PATIENCE).await;
+    tokio::time::resume();
+    assert_eq!(names(&*watched.next().await), ["b", "slow"]);
+}
+
+#[tokio::test]
+async fn what_is_not_valid_is_reported_once_and_changes_nothing() {
+    let dir = directory(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b"))]);
+    let mut watched = Watched::new(dir.path());
+    let bad = backend("c").replace("endpoints", "endpoitns");
+    write(dir.path(), "c.yaml", &bad);
+    watched.stays(Duration::from_secs(3)).await;
+    assert_eq!(watched.logged("unknown field `endpoitns`"), 1);
+    for part in ["c.yaml", "line=4", "column=8", "field=spec.endpoitns", "document=Backend c"] {
+        assert_eq!(watched.logged(part), 1, "{part}");
+    }
+    // A good change beside a bad document does not take effect either.
+    write(dir.path(), "b.yaml", &backend("d"));
+    watched.stays(SOON).await;
+    write(dir.path(), "c.yaml", &backend("c"));
+    assert_eq!(names(&*watched.next().await), ["c", "d"]);
+}
+
+#[tokio::test]
+async fn taking_a_bad_edit_back_is_no_change() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let mut watched = Watched::new(dir.path());
+    for _ in 0..2 {
+        write(dir.path(), "a.yaml", "a: [");
+        watched.stays(SOON).await;
+        write(dir.path(), "a.yaml", GATEWAY);
+        watched.stays(SOON).await;
+    }
+    assert_eq!(watched.logged("not valid YAML"), 2);
+    assert_eq!(watched.logged("again what is in force"), 2);
+}
+
+#[tokio::test]
+async fn deleting_a_file_takes_effect_and_emptying_the_directory_does_not() {
+    let dir = directory(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b"))]);
+    let mut watched = Watched::new(dir.path());
+    fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    assert!(names(&*watched.next().await).is_empty());
+    fs::remove_file(dir.path().join("a.yaml")).unwrap();
+    watched.stays(SOON).await;
+    assert_eq!(watched.logged("has no *.yaml"), 1);
+}
+
+#[tokio::test]
+async fn editors_that_rename_and_leave_temporary_files_are_understood() {
+    let dir = directory(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b"))]);
+    let mut watched = Watched::new(dir.path());
+    // vim: a swap file, a probe, the old file renamed away, the new one written in its place.
+    write(dir.path(), ".b.yaml.swp", "a: [");
+    write(dir.path(), "4913", "");
+    fs::rename(dir.path().join("b.yaml"), dir.path().join("b.yaml~")).unwrap();
+    write(dir.path(), "b.yaml", &backend("c"));
+    assert_eq!(names(&*watched.next().await), ["c"]);
+    // Written beside, then renamed over.
+    write(dir.path(), "b.yaml.tmp", &backend("d"));
+    fs::rename(dir.path().join("b.yaml.tmp"), dir.path().join("b.yaml")).unwrap();
+    assert_eq!(names(&*watched.next().await), ["d"]);
+    assert_eq!(watched.logged("ERROR"), 0);
+}
+
+#[tokio::test]
+async fn a_config_map_is_swapped_whole() {
+    let dir = TempDir::new().unwrap();
+    let version = |name: &str, backends: &str| {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        write(&dir.path().join(name), "gateway.yaml", GATEWAY);
+        write(&dir.path().join(name), "backends.yaml", backends);
+    };
+    version("..2025_1", &backend("one"));
+    symlink("..2025_1", dir.path().join("..data")).unwrap();
+    for file in ["gateway.yaml", "backends.yaml"] {
+        symlink(format!("..data/{file}"), dir.path().join(file)).unwrap();
+    }
+    let mut watched = Watched::new(dir.path());
+    assert_eq!(names(&watched.models.borrow()), ["one"]);
+    version("..2025_2", &backend("two"));
+    symlink("..2025_2", dir.path().join("..data_tmp")).unwrap();
+    fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+    fs::remove_dir_all(dir.path().join("..2025_1")).unwrap();
+    assert_eq!(names(&*watched.next().await), ["two"]);
+    assert_eq!(watched.logged("ERROR"), 0);
+}
+
+#[tokio::test]
+async fn changes_that_nobody_notifies_about_are_found() {
+    let elsewhere = directory(&[("b.yaml", &backend("b"))]);
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    symlink(elsewhere.path().join("b.yaml"), dir.path().join("b.yaml")).unwrap();
+    let mut watched = Watched::new(dir.path());
+    write(elsewhere.path(), "b.yaml", &backend("c"));
+    assert_eq!(names(&*watched.next().await), ["c"]);
+}
+
+#[tokio::test]
+async fn another_directory_in_the_same_place_is_followed() {
+    let parent = TempDir::new().unwrap();
+    let dir = parent.path().join("documents");
+    fs::create_dir(&dir).unwrap();
+    write(&dir, "a.yaml", GATEWAY);
+    let mut watched = Watched::new(&dir);
+    fs::rename(&dir, parent.path().join("away")).unwrap();
+    watched.stays(Duration::from_millis(2500)).await;
+    assert_eq!(watched.logged("cannot be read"), 1);
+    fs::create_dir(&dir).unwrap();
+    write(&dir, "a.yaml", &format!("{GATEWAY}---\n{}", backend("b")));
+    assert_eq!(names(&*watched.next().await), ["b"]);
+    // The new one is watched like the old one.
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    let start = Instant::now();
+    write(&dir, "a.yaml", &format!("{GATEWAY}---\n{}", backend("c")));
+    assert_eq!(names(&*watched.next().await), ["c"]);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn new_directories_are_watched() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let mut watched = Watched::new(dir.path());
+    let below = dir.path().join("x/y");
+    fs::create_dir_all(&below).unwrap();
+    write(&below, "b.yml", &backend("b"));
+    assert_eq!(names(&*watched.next().await), ["b"]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    write(&below, "b.yml", &backend("c"));
+    assert_eq!(names(&*watched.next().await), ["c"]);
+}
+
+#[tokio::test]
+async fn stopping_ends_the_task() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let mut watched = Watched::new(dir.path());
+    watched.stop.cancel();
+    timeout(Duration::from_secs(5), watched.tasks.join_next()).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_valid_is_not_watched() {
+    let dir = directory(&[("a.yaml", "a: [")]);
+    let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+    let outcome = FileStore::new(dir.path()).watch(&mut tasks, stop.clone());
+    assert!(matches!(outcome, Err(LoadError::Invalid(_))));
+    let outcome = FileStore::new(dir.path().join("none")).watch(&mut tasks, stop);
+    assert!(matches!(outcome, Err(LoadError::Unavailable { .. })));
+    assert!(tasks.is_empty());
+}
+
+fn errors(dir: &Path) -> Vec<(String, String)> {
+    match FileStore::new(dir).load() {
+        Ok(model) => panic!("valid: {model:?}"),
+        Err(LoadError::Unavailable { source, .. }) => panic!("{source}"),
+        Err(LoadError::Invalid(Diagnostics(errors))) => {
+            let name = |file: &Path| file.strip_prefix(dir).unwrap().display().to_string();
+            errors.into_iter().map(|error| (name(&error.file), error.message)).collect()
+        }
+    }
+}
+
+#[test]
+fn only_visible_yaml_files_are_read_at_any_depth() {
+    let dir = directory(&[
+        ("a.yaml", GATEWAY),
+        (".hidden.yaml", "a: ["),
+        ("b.txt", "a: ["),
+        ("c.yaml.bak", "a: ["),
+    ]);
+    fs::create_dir_all(dir.path().join("x/.git")).unwrap();
+    write(&dir.path().join("x/.git"), "d.yaml", "a: [");
+    write(&dir.path().join("x"), "e.yml", &backend("e"));
+    let model = FileStore::new(dir.path()).load().unwrap();
+    assert_eq!((model.gateways.len(), names(&model)), (1, vec!["e"]));
+}
+
+#[test]
+fn links_are_followed_without_loops_and_without_reading_twice() {
+    let elsewhere = directory(&[("b.yaml", &backend("b"))]);
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    symlink(elsewhere.path(), dir.path().join("more")).unwrap();
+    symlink(elsewhere.path(), dir.path().join("same")).unwrap();
+    symlink("a.yaml", dir.path().join("also-a.yaml")).unwrap();
+    symlink(".", dir.path().join("loop")).unwrap();
+    symlink("round.yaml", dir.path().join("round.yaml")).unwrap();
+    symlink(dir.path(), elsewhere.path().join("back")).unwrap();
+    let errors = errors(dir.path());
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].0, "round.yaml");
+    fs::remove_file(dir.path().join("round.yaml")).unwrap();
+    assert_eq!(names(&FileStore::new(dir.path()).load().unwrap()), ["b"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_of_its_file() {
+    let dir = directory(&[("a.yaml", GATEWAY), ("empty.yaml", ""), ("comment.yaml", "# nothing\n")]);
+    fs::write(dir.path().join("binary.yaml"), b"\x7fELF\0\0\x01").unwrap();
+    fs::write(dir.path().join("large.yaml"), vec![b'#'; 10 << 20]).unwrap();
+    symlink("nowhere", dir.path().join("link.yaml")).unwrap();
+    let fifo = std::process::Command::new("mkfifo").arg(dir.path().join("pipe.yaml")).status().unwrap();
+    assert!(fifo.success());
+    let errors = errors(dir.path());
+    let expected = [
+        ("binary.yaml", "a NUL character: this is a binary file, or UTF-16"),
+        ("comment.yaml", "the file is empty: it has no document"),
+        ("empty.yaml", "the file is empty: it has no document"),
+        ("large.yaml", "the file has 10.0 MiB (10485760 bytes); at most 4 MiB are read"),
+        ("link.yaml", "cannot be read: No such file or directory (os error 2)"),
+        ("pipe.yaml", "not a regular file"),
+    ];
+    assert_eq!(errors, expected.map(|(file, message)| (file.to_owned(), message.to_owned())));
+}
+
+#[test]
+fn what_may_not_be_read_is_an_error() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = directory(&[("a.yaml", GATEWAY), ("secret.yaml", GATEWAY)]);
+    fs::create_dir(dir.path().join("closed")).unwrap();
+    for name in ["secret.yaml", "closed"] {
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    if fs::read(dir.path().join("secret.yaml")).is_ok() {
+        // Nothing is closed to root; the errors cannot be seen then.
+        return;
+    }
+    let errors = errors(dir.path());
+    assert!(errors[0].0 == "closed" && errors[0].1.starts_with("the directory cannot be read"), "{errors:?}");
+    assert!(errors[1].0 == "secret.yaml" && errors[1].1.starts_with("cannot be read"), "{errors:?}");
+}
+
+#[test]
+fn files_that_come_and_go_while_reading_do_no_harm() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                write(dir.path(), "b.tmp", &backend("b"));
+                fs::rename(dir.path().join("b.tmp"), dir.path().join("b.yaml")).unwrap();
+                fs::remove_file(dir.path().join("b.yaml")).unwrap();
+            }
+        });
+        let outcomes: Vec<_> = (0..300).map(|_| FileStore::new(dir.path()).load()).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for outcome in outcomes {
+            outcome.unwrap();
+        }
+    });
+}

@@ -5,13 +5,16 @@ use serde::de::DeserializeOwned;
 use super::{Path, Reader};
 use crate::document::diagnostic::Problem;
 use crate::document::suggest;
-use crate::document::tree::{Entry, Node, Value};
+use crate::document::tree::{Entry, Node, Status, Value};
 
 /// More errors than this in one document help nobody.
 const MAX_PROBLEMS: usize = 100;
 
 /// Each round either reports something or gives up one guess, of which every field has few.
 const MAX_ROUNDS: usize = 10 * MAX_PROBLEMS;
+
+/// More than there are kinds of strings to guess.
+const MAX_GUESSES: u8 = 8;
 
 /// What could be read of a value.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, name: &str) -> Reading<
                 break;
             }
         }
-        if node.pruned {
+        if node.is_pruned() {
             break;
         }
     }
@@ -66,43 +69,43 @@ pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, name: &str) -> Reading<
 fn amend(root: &mut Node, positions: &[usize], missing: Option<&'static str>) -> bool {
     let Some(node) = root.descend_mut(positions) else {
         // Cannot be; nothing more can be read then.
-        root.pruned = true;
+        root.status = Status::Pruned;
         return true;
     };
+    let entry = |place, key: &str| Entry { key: key.into(), place, node: Node::blank(place) };
     match (&mut node.value, missing) {
-        (Value::Blank(guess), _) if *guess < 6 => {
+        // It has to be a mapping, and with this field.
+        (Value::Blank(_), Some(field)) => {
+            node.value = Value::Mapping(vec![entry(node.place, field)]);
+            false
+        }
+        (Value::Blank(guess), None) if *guess < MAX_GUESSES => {
             *guess += 1;
             false
         }
         // Nothing fits the field: what it belongs to cannot be read either.
-        (Value::Blank(_), _) => {
-            node.pruned = true;
+        (Value::Blank(_), None) => {
             let parent = positions.split_last().map_or(&[][..], |(_, parent)| parent);
             if let Some(parent) = root.descend_mut(parent) {
-                parent.pruned = true;
+                parent.status = Status::Pruned;
             }
             false
         }
         (Value::Mapping(entries), Some(field)) => {
-            let blank = Node::new(node.place, Value::Blank(0));
-            match entries.iter_mut().find(|entry| &*entry.key == field) {
-                Some(entry) => {
-                    entry.node = blank;
-                    false
-                }
-                None => {
-                    // A misspelt name has been reported; that the field is missing follows from it.
-                    let misspelt = |entry: &Entry| entry.node.pruned && suggest::is_near(&entry.key, field);
-                    let is_news = !entries.iter().any(misspelt);
-                    entries.push(Entry { key: field.into(), place: node.place, node: blank });
-                    is_news
-                }
+            if let Some(entry) = entries.iter_mut().find(|entry| &*entry.key == field) {
+                entry.node = Node::blank(entry.place);
+                return false;
             }
+            // A misspelt name has been reported; that the field is missing follows from it.
+            let misspelt = |entry: &Entry| entry.node.is_pruned() && suggest::is_near(&entry.key, field);
+            let is_news = node.status == Status::Written && !entries.iter().any(misspelt);
+            entries.push(entry(node.place, field));
+            is_news
         }
         _ => {
             // What is wrong with a value as a whole may be that a part was taken out of it.
             let is_news = !node.is_tainted();
-            node.pruned = true;
+            node.status = Status::Pruned;
             is_news
         }
     }

@@ -82,13 +82,13 @@ fn a_small_file_cannot_become_a_large_tree() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let refs = vec![format!("*a{}", level - 1); 9].join(", ");
-        bomb += &format!("a{level}: &a{level} [{refs}]\n");
+        bomb.extend([format!("a{level}: &a{level} [{refs}]\n")]);
     }
     assert_eq!(only(&bomb).2, "the file has more than 500000 values, aliases expanded");
     // One level more with each alias, although none is written deep.
     let mut tower = "a0: &a0 [x]\n".to_owned();
     for level in 1..100 {
-        tower += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        tower.extend([format!("a{level}: &a{level} [*a{}]\n", level - 1)]);
     }
     assert_eq!(only(&tower).2, "values nest deeper than 64 levels");
     for open in ["[", "{a: ", "- ", "? "] {

@@ -9,8 +9,9 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, backend: &Backen
     check.unique(
         document,
         endpoints.map(|(i, endpoint)| {
-            ((endpoint.address, endpoint.port), steps!["spec", "endpoints", i, "address"].to_vec())
+            ((endpoint.address, endpoint.port), steps!["spec", "endpoints", i].to_vec())
         }),
+        &["address", "port"],
         |(address, port)| format!("there is an endpoint {address} port {port} already"),
     );
     let sum: u64 = backend.endpoints.iter().map(|endpoint| u64::from(endpoint.weight.get())).sum();

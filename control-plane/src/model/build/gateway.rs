@@ -10,7 +10,8 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, gateway: &Gatewa
     let names = gateway.listeners.iter().enumerate();
     check.unique(
         document,
-        names.map(|(i, listener)| (listener.name.as_str(), steps!["spec", "listeners", i, "name"].to_vec())),
+        names.map(|(i, listener)| (listener.name.as_str(), steps!["spec", "listeners", i].to_vec())),
+        &["name"],
         |name| format!("there is a listener `{name}` already"),
     );
 }
@@ -21,6 +22,12 @@ pub(super) fn ports(check: &mut Check<'_>) {
     let mut conflicts = Vec::new();
     for (document, gateway) in check.gateways() {
         for (i, listener) in gateway.listeners.iter().enumerate() {
+            let item = steps!["spec", "listeners", i];
+            if !document.is_sound(item, &["address", "port"])
+                || !document.is_sound(steps!["spec"], &["fleet"])
+            {
+                continue;
+            }
             let path = steps!["spec", "listeners", i, "port"];
             let key = (&gateway.fleet, listener.address, listener.port);
             if let Some(first) = taken.get(&key) {

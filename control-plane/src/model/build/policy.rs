@@ -24,12 +24,15 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
         targets().map(|(i, target)| {
             (
                 (target.kind.name(), &target.name, &target.section_name),
-                steps!["spec", "targetRefs", i, "name"].to_vec(),
+                steps!["spec", "targetRefs", i].to_vec(),
             )
         }),
+        &["name", "kind", "sectionName"],
         |(kind, name, _)| format!("there is a reference to the {kind} `{name}` already"),
     );
-    for (i, target) in targets() {
+    for (i, target) in
+        targets().filter(|(i, _)| document.is_sound(steps!["spec", "targetRefs", *i], &["kind"]))
+    {
         let kind = match target.kind {
             TargetKind::Gateway => Kind::Gateway,
             TargetKind::Route => Kind::Route,
@@ -53,7 +56,8 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
         report(check, document, problem);
     }
     for (path, key) in keys(policy) {
-        if let Some(at) = key.iter().position(|part| *part == KeyPart::Named(NamedPart::RouteKey))
+        if !document.has_errors
+            && let Some(at) = key.iter().position(|part| *part == KeyPart::Named(NamedPart::RouteKey))
             && let Some(target) = policy.target_refs.iter().find(|target| !has_route_key(check, target))
         {
             let message =
@@ -122,7 +126,13 @@ pub(super) fn route_keys(check: &mut Check<'_>) {
     let mut conflicts = Vec::new();
     for document in check.all(Kind::TrafficPolicy) {
         let Some(Spec::TrafficPolicy(policy)) = &document.spec else { continue };
-        for (i, target) in policy.target_refs.iter().enumerate().filter(|_| !policy.route_key.is_empty()) {
+        if policy.route_key.is_empty() {
+            continue;
+        }
+        for (i, target) in policy.target_refs.iter().enumerate() {
+            if !document.is_sound(steps!["spec", "targetRefs", i], &["kind", "name", "sectionName"]) {
+                continue;
+            }
             let key = (target.kind.name(), &target.name, &target.section_name);
             match first.get(&key) {
                 // The same target twice in one policy has its own error.
@@ -150,11 +160,11 @@ pub(super) fn whole(check: &mut Check<'_>, documents: &[Document]) {
     for document in documents {
         match &document.spec {
             Some(Spec::Gateway(gateway)) => {
-                drop(model.gateways.insert(document.name.clone(), gateway.clone()))
+                drop(model.gateways.insert(document.name.clone(), gateway.clone()));
             }
             Some(Spec::Route(route)) => drop(model.routes.insert(document.name.clone(), route.clone())),
             Some(Spec::TrafficPolicy(policy)) => {
-                drop(model.policies.insert(document.name.clone(), policy.clone()))
+                drop(model.policies.insert(document.name.clone(), policy.clone()));
             }
             Some(Spec::Backend(_)) | None => {}
         }

@@ -17,7 +17,8 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, route: &Route) {
     let rules = || route.rules.iter().enumerate();
     check.unique(
         document,
-        rules().map(|(i, rule)| (rule.name.as_str(), steps!["spec", "rules", i, "name"].to_vec())),
+        rules().map(|(i, rule)| (rule.name.as_str(), steps!["spec", "rules", i].to_vec())),
+        &["name"],
         |name| format!("there is a rule `{name}` already"),
     );
     for (i, rule) in rules() {
@@ -29,15 +30,16 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, route: &Route) {
                 headers.map(|(k, header)| {
                     (
                         header.name.to_ascii_lowercase(),
-                        steps!["spec", "rules", i, "matches", j, "headers", k, "name"].to_vec(),
+                        steps!["spec", "rules", i, "matches", j, "headers", k].to_vec(),
                     )
                 }),
+                &["name"],
                 |name| format!("the header `{name}` is matched already"),
             );
         }
     }
     // Rules have no order by which one of two with the same match could win.
-    check.unique(document, rules().flat_map(|(i, rule)| matches(i, rule)), |_| {
+    check.unique(document, rules().flat_map(|(i, rule)| matches(i, rule)), &[], |_| {
         "another match of this Route is the same, so this one could never be chosen".into()
     });
 }
@@ -47,11 +49,9 @@ fn parents(check: &mut Check<'_>, document: &Document, route: &Route) {
     check.unique(
         document,
         parents().map(|(i, parent)| {
-            (
-                (parent.name.as_str(), parent.section_name.as_deref()),
-                steps!["spec", "parentRefs", i, "name"].to_vec(),
-            )
+            ((parent.name.as_str(), parent.section_name.as_deref()), steps!["spec", "parentRefs", i].to_vec())
         }),
+        &["name", "sectionName"],
         |(name, _)| format!("there is a reference to `{name}` already"),
     );
     let mut listeners = Vec::new();
@@ -61,6 +61,7 @@ fn parents(check: &mut Check<'_>, document: &Document, route: &Route) {
         let section = parent.section_name.as_deref();
         let target = check.resolve(document, path, Kind::Gateway, &parent.name, section);
         all_known &= matches!(target, Target::Found(target) if !target.has_errors);
+        all_known &= document.is_sound(path, &["name", "sectionName"]);
         let Some(gateway) = check.gateway(&parent.name) else { continue };
         if gateway.listeners.is_empty() && all_known {
             let message = format!("the Gateway `{}` has no listeners, so it serves no Routes", parent.name);
@@ -80,6 +81,7 @@ fn parents(check: &mut Check<'_>, document: &Document, route: &Route) {
             .iter()
             .enumerate()
             .map(|(i, host)| (host.as_str(), steps!["spec", "hostnames", i].to_vec())),
+        &[],
         |host| format!("the hostname `{host}` is there already"),
     );
     for (i, host) in route.hostnames.iter().enumerate().filter(|_| all_known) {
@@ -111,7 +113,8 @@ fn backends(check: &mut Check<'_>, document: &Document, i: usize, rule: &Rule) {
         rule.backend_refs
             .iter()
             .enumerate()
-            .map(|(j, reference)| (reference.name.as_str(), [list, steps![j, "name"]].concat())),
+            .map(|(j, reference)| (reference.name.as_str(), [list, steps![j]].concat())),
+        &["name"],
         |name| format!("there is a reference to `{name}` already"),
     );
     let sum: u64 = rule.backend_refs.iter().map(|reference| u64::from(reference.weight)).sum();
@@ -133,7 +136,9 @@ fn matches(i: usize, rule: &Rule) -> Vec<(impl Ord, Vec<Step>)> {
             .map(|header| (header.name.to_ascii_lowercase(), header.value.clone()))
             .collect();
         headers.sort_unstable();
-        (path.0, path.1.to_owned(), each.method.clone(), headers)
+        // `/a/` as a prefix is `/a`.
+        let value = if path.0 == "PathPrefix" { path.1.trim_end_matches('/') } else { path.1 };
+        (path.0, value.to_owned(), each.method.clone(), headers)
     };
     match rule.matches.as_slice() {
         [] => vec![(key(&Match::default()), steps!["spec", "rules", i].to_vec())],
