@@ -2,8 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod bootstrap;
+pub mod cache;
 pub mod cli;
+pub mod discovery;
 pub mod document;
 pub mod model;
+pub mod module;
+pub mod publish;
+pub mod refusal;
+pub mod resource;
+pub mod snapshot;
+pub mod stream;
+pub mod subscription;
 pub mod store;

@@ -1,0 +1,215 @@
+//! One client's stream: moves requests, snapshots and responses between tonic, the cache and the state machine.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::watch;
+use tonic::{Status, Streaming};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
+
+use super::Context;
+use crate::refusal::{Refusal, redact::redact};
+use crate::snapshot::Snapshot;
+use crate::stream::{Event, Options, Request, Response, Stream, StreamError};
+use crate::subscription::Variant;
+
+/// Requests taken in a row before other streams get their turn.
+const MAX_REQUESTS_AT_ONCE: usize = 64;
+
+/// A gRPC method whose requests are `Q` and whose responses are `R`.
+pub(super) struct Method<Q, R> {
+    context: Arc<Context>,
+    variant: Variant,
+    options: Options,
+    messages: PhantomData<fn(Q) -> R>,
+}
+
+impl<Q, R> Method<Q, R> {
+    pub(super) fn new(context: Arc<Context>, variant: Variant, options: Options) -> Self {
+        Self { context, variant, options, messages: PhantomData }
+    }
+}
+
+impl<Q, R> Clone for Method<Q, R> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.context), self.variant, self.options)
+    }
+}
+
+impl<Q, R> tonic::server::StreamingService<Q> for Method<Q, R>
+where
+    Q: Into<Request> + Send + 'static,
+    R: From<Response> + Send + 'static,
+{
+    type Response = R;
+    type ResponseStream = BoxStream<'static, Result<R, Status>>;
+    type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Q>>) -> Self::Future {
+        let session = Session {
+            inbound: request.into_inner(),
+            stream: Stream::new(self.variant, self.options),
+            context: Arc::clone(&self.context),
+            snapshots: None,
+            ended: false,
+            span: info_span!("xds", variant = ?self.variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
+        };
+        let responses = stream::unfold(session, |mut session| async move {
+            let span = session.span.clone();
+            let response = session.next().instrument(span).await?;
+            Some((response.map(R::from), session))
+        });
+        std::future::ready(Ok(tonic::Response::new(responses.boxed()))).boxed()
+    }
+}
+
+struct Session<Q> {
+    inbound: Streaming<Q>,
+    stream: Stream,
+    context: Arc<Context>,
+    /// There once the first request has said which fleet it is for.
+    snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
+    ended: bool,
+    span: Span,
+}
+
+impl<Q: Into<Request> + Send + 'static> Session<Q> {
+    /// The next response, as soon as one is due. `None` when the stream is over.
+    async fn next(&mut self) -> Option<Result<Response, Status>> {
+        if self.ended {
+            return None;
+        }
+        match self.respond().await {
+            Ok(Some(response)) => {
+                let Response { kind, nonce, version, resources, removed } = &response;
+                let (type_url, sent, removed) = (kind.type_url(), resources.len(), removed.len());
+                debug!(type_url, %version, nonce, sent, removed, "pushed");
+                Some(Ok(response))
+            }
+            Ok(None) => {
+                self.ended = true;
+                None
+            }
+            Err(status) => {
+                self.ended = true;
+                Some(Err(status))
+            }
+        }
+    }
+
+    async fn respond(&mut self) -> Result<Option<Response>, Status> {
+        loop {
+            // A client that reconnects asks for one kind after another. Everything that is there is read first, so that answers come
+            // in their own order, not in that of the questions.
+            for _ in 0..MAX_REQUESTS_AT_ONCE {
+                match self.inbound.message().now_or_never() {
+                    Some(Ok(Some(request))) => self.receive(request.into())?,
+                    Some(Ok(None)) => return Ok(None),
+                    Some(Err(status)) => {
+                        lost(&status);
+                        return Ok(None);
+                    }
+                    None => break,
+                }
+            }
+            if let Some(response) = self.stream.next() {
+                return Ok(Some(response));
+            }
+            tokio::task::consume_budget().await;
+            tokio::select! {
+                () = self.context.shutdown.cancelled() => {
+                    // Proxies keep what they have and look for another replica.
+                    return Err(Status::unavailable("this control plane is shutting down"));
+                }
+                request = self.inbound.message() => match request {
+                    Ok(Some(request)) => self.receive(request.into())?,
+                    Ok(None) => return Ok(None),
+                    Err(status) => {
+                        lost(&status);
+                        return Ok(None);
+                    }
+                },
+                () = changed(&mut self.snapshots) => self.take_snapshot(),
+            }
+        }
+    }
+
+    fn receive(&mut self, mut request: Request) -> Result<(), Status> {
+        if self.snapshots.is_none() {
+            self.identify(&mut request)?;
+        }
+        let event = self.stream.receive(request).map_err(|error| refuse(&error))?;
+        let Some(node) = self.stream.node() else { return Ok(()) };
+        match event {
+            Event::Subscribed(kind) => debug!(type_url = kind.type_url(), "subscribed"),
+            Event::Changed(kind) => debug!(type_url = kind.type_url(), "subscription changed"),
+            Event::Stale(kind) => debug!(type_url = kind.type_url(), "answers an older response"),
+            Event::Accepted(kind, version) => {
+                debug!(type_url = kind.type_url(), %version, "accepted");
+                self.context.refusals.clear(node, kind);
+            }
+            Event::Refused(kind, refused, error) => {
+                let names = refused.resources.iter().map(|(name, _)| &**name);
+                let reason = redact(&error, names);
+                let (type_url, version) = (kind.type_url(), &refused.version);
+                warn!(type_url, %version, reason, "the proxy refused a push");
+                self.context.refusals.record(node, kind, Refusal { refused, reason });
+            }
+            Event::NotServed(type_url) => warn!(type_url, "this type of resource is not served"),
+        }
+        Ok(())
+    }
+
+    fn identify(&mut self, request: &mut Request) -> Result<(), Status> {
+        let node = self.stream.identify(request).map_err(|error| refuse(&error))?.clone();
+        self.span.record("node", &node.id).record("fleet", &node.fleet);
+        let refusals = self.context.refusals.of(&node);
+        self.stream.recall(refusals.into_iter().map(|(kind, refusal)| (kind, refusal.refused)));
+        self.snapshots = Some(self.context.cache.subscribe(&node.fleet));
+        info!("connected");
+        self.take_snapshot();
+        Ok(())
+    }
+
+    fn take_snapshot(&mut self) {
+        let Some(snapshots) = &mut self.snapshots else { return };
+        let Some(snapshot) = snapshots.borrow_and_update().clone() else { return };
+        if snapshot.gateways().is_empty() {
+            warn!("no Gateway has this proxy's node.cluster as its fleet: it is given nothing to serve");
+        }
+        let local = self.stream.node().and_then(|node| node.filter_path.as_deref());
+        let snapshot = local.map_or(Arc::clone(&snapshot), |path| Arc::new(snapshot.with_local_module(path)));
+        self.stream.update(snapshot);
+    }
+}
+
+/// Waits for a newer snapshot; for ever as long as there is no fleet to wait for.
+async fn changed(snapshots: &mut Option<watch::Receiver<Option<Arc<Snapshot>>>>) {
+    let waited = match snapshots {
+        Some(snapshots) => snapshots.changed().await,
+        None => std::future::pending().await,
+    };
+    if waited.is_err() {
+        // The cache is gone, which only happens when everything ends.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The connection broke, or the client sent something that is no request: there is nobody who could be told.
+fn lost(status: &Status) {
+    info!(reason = status.message(), "stream lost");
+}
+
+fn refuse(error: &StreamError) -> Status {
+    warn!(%error, "stream refused");
+    let message = error.to_string();
+    match error {
+        StreamError::NoNode | StreamError::NoType | StreamError::WrongType { .. } | StreamError::Locator => {
+            Status::invalid_argument(message)
+        }
+        StreamError::TooManyNames => Status::resource_exhausted(message),
+    }
+}

@@ -1,0 +1,229 @@
+//! What one fleet should have: a consistent set of encoded resources, versioned by content.
+//!
+//! A resource is encoded once, when the snapshot is built. Every stream that sends it shares those bytes. A version is a hash of
+//! content, so two processes with the same documents agree on it and an edit to one fleet leaves the versions of others alone.
+
+pub mod build;
+pub mod revision;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::resource::Kind;
+use crate::resource::extension_config::Module;
+
+/// A resource's name.
+pub type Name = Arc<str>;
+
+/// A hash of content, in hexadecimal.
+pub type Version = Arc<str>;
+
+/// One encoded resource.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resource {
+    name: Name,
+    version: Version,
+    encoded: Bytes,
+    any_at: usize,
+}
+
+/// `envoy.service.discovery.v3.Resource` as far as it is used here, with the resource as bytes. In tag order the resource would
+/// stand before the name; it is encoded last instead, so that its bytes serve both variants of the protocol.
+#[derive(Clone, PartialEq, Message)]
+struct Header {
+    #[prost(string, tag = "1")]
+    version: String,
+    #[prost(string, tag = "3")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Body {
+    #[prost(bytes = "bytes", tag = "2")]
+    resource: Bytes,
+}
+
+impl Resource {
+    /// Encodes `message` under `name`.
+    pub fn new<M: Message + prost::Name>(name: &str, message: &M) -> Self {
+        let any = crate::resource::any(message).encode_to_vec();
+        let version = hexadecimal(&Sha256::digest(&any));
+        let any_length = any.len();
+        let mut encoded = Header { version: version.to_string(), name: name.to_owned() }.encode_to_vec();
+        encoded.extend(Body { resource: any.into() }.encode_to_vec());
+        let any_at = encoded.len() - any_length;
+        Self { name: name.into(), version, encoded: encoded.into(), any_at }
+    }
+
+    /// Unique among its kind.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Changes exactly when the content does.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// As a `google.protobuf.Any`, which is what the state-of-the-world variant sends.
+    pub fn any(&self) -> Bytes {
+        self.encoded.slice(self.any_at..)
+    }
+
+    /// As an `envoy.service.discovery.v3.Resource`, which is what the delta variant sends.
+    pub fn resource(&self) -> Bytes {
+        self.encoded.clone()
+    }
+}
+
+/// The resources of one kind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResourceSet {
+    version: Version,
+    resources: BTreeMap<Name, Arc<Resource>>,
+}
+
+impl Default for ResourceSet {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+impl ResourceSet {
+    /// Collects resources; of two with one name the later stays.
+    pub fn new(resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
+        let resources: BTreeMap<_, _> =
+            resources.into_iter().map(|resource| (Arc::clone(&resource.name), resource)).collect();
+        let version = version_of(resources.values());
+        Self { version, resources }
+    }
+
+    /// Changes exactly when any name or content does.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The resource of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.resources.get(name)
+    }
+
+    /// In the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+}
+
+/// The version of several resources together; they must come in the order of names.
+pub(crate) fn version_of<'a>(resources: impl IntoIterator<Item = &'a Arc<Resource>>) -> Version {
+    let mut hash = Sha256::new();
+    for resource in resources {
+        // Lengths keep ("ab", "c") and ("a", "bc") apart.
+        hash.update(resource.name.len().to_be_bytes());
+        hash.update(resource.name.as_bytes());
+        hash.update(resource.version.as_bytes());
+    }
+    hexadecimal(&hash.finalize())
+}
+
+/// The first 96 bits: far more than accidental equality needs, and short enough to read in a log.
+fn hexadecimal(hash: &[u8]) -> Version {
+    hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+/// Everything one fleet should have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    gateways: Vec<Name>,
+    clusters: Arc<ResourceSet>,
+    endpoints: Arc<ResourceSet>,
+    listeners: Arc<ResourceSet>,
+    routes: Arc<ResourceSet>,
+    extension_configs: Arc<ResourceSet>,
+    filters: Arc<[Filter]>,
+}
+
+/// One Gateway's filter, before it is decided where the module comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Filter {
+    name: Name,
+    configuration: Arc<str>,
+}
+
+impl Snapshot {
+    /// The Gateways whose documents made it; none for a fleet that no Gateway names.
+    pub fn gateways(&self) -> &[Name] {
+        &self.gateways
+    }
+
+    /// The resources of one kind.
+    pub fn set(&self, kind: Kind) -> &Arc<ResourceSet> {
+        match kind {
+            Kind::Cluster => &self.clusters,
+            Kind::Endpoints => &self.endpoints,
+            Kind::Listener => &self.listeners,
+            Kind::Route => &self.routes,
+            Kind::ExtensionConfig => &self.extension_configs,
+        }
+    }
+
+    /// The same snapshot with other resources of one kind.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn with(mut self, kind: Kind, set: Arc<ResourceSet>) -> Self {
+        *match kind {
+            Kind::Cluster => &mut self.clusters,
+            Kind::Endpoints => &mut self.endpoints,
+            Kind::Listener => &mut self.listeners,
+            Kind::Route => &mut self.routes,
+            Kind::ExtensionConfig => &mut self.extension_configs,
+        } = set;
+        self
+    }
+
+    /// The snapshot for a proxy that has the module on its own disk.
+    #[must_use]
+    pub fn with_local_module(&self, path: &str) -> Self {
+        Self {
+            gateways: self.gateways.clone(),
+            clusters: Arc::clone(&self.clusters),
+            endpoints: Arc::clone(&self.endpoints),
+            listeners: Arc::clone(&self.listeners),
+            routes: Arc::clone(&self.routes),
+            extension_configs: Arc::new(build::extension_configs(&self.filters, Module::Local { path })),
+            filters: Arc::clone(&self.filters),
+        }
+    }
+
+    /// The same snapshot, made of the sets and resources of `last` wherever they are equal. Streams notice by identity that there is
+    /// nothing to do, and memory holds what did not change once.
+    #[must_use]
+    fn sharing(self, last: Option<&Self>) -> Self {
+        let Some(last) = last else { return self };
+        let Self { gateways, clusters, endpoints, listeners, routes, extension_configs, filters } = self;
+        Self {
+            gateways,
+            clusters: share(clusters, &last.clusters),
+            endpoints: share(endpoints, &last.endpoints),
+            listeners: share(listeners, &last.listeners),
+            routes: share(routes, &last.routes),
+            extension_configs: share(extension_configs, &last.extension_configs),
+            filters,
+        }
+    }
+}
+
+fn share(set: Arc<ResourceSet>, last: &Arc<ResourceSet>) -> Arc<ResourceSet> {
+    if set == *last {
+        return Arc::clone(last);
+    }
+    let resources = set.resources.iter().map(|(name, resource)| {
+        let known = last.get(name).filter(|known| *known == resource);
+        (Arc::clone(name), Arc::clone(known.unwrap_or(resource)))
+    });
+    Arc::new(ResourceSet { version: Arc::clone(&set.version), resources: resources.collect() })
+}

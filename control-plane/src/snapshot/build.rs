@@ -1,0 +1,104 @@
+//! From a model to one snapshot a fleet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use spillway_policy::config::Configuration;
+
+use crate::model::Model;
+use crate::resource::extension_config::{self, Module};
+use crate::resource::{cluster, endpoint, listener, route};
+
+use super::revision::Revisions;
+use super::{Filter, Resource, ResourceSet, Snapshot};
+
+/// Builds snapshots, and remembers the last ones: what did not change keeps its bytes in memory and its identity.
+#[derive(Debug)]
+pub struct Builder {
+    module_sha256: Arc<str>,
+    revisions: Revisions,
+    last: BTreeMap<String, Arc<Snapshot>>,
+}
+
+impl Builder {
+    /// A builder whose filters use the module with this SHA-256 (hexadecimal).
+    pub fn new(module_sha256: &str, revisions: Revisions) -> Self {
+        Self { module_sha256: module_sha256.into(), revisions, last: BTreeMap::new() }
+    }
+
+    /// The snapshot of every fleet that has a Gateway. `now` is wall-clock time in milliseconds; see [`Revisions`].
+    pub fn build(&mut self, model: &Model, now: u64) -> &BTreeMap<String, Arc<Snapshot>> {
+        let fleets = model.fleets();
+        let snapshots = fleets.into_iter().map(|(fleet, gateways)| {
+            let snapshot = self.snapshot(model, &gateways, now);
+            let last = self.last.get(fleet).map(AsRef::as_ref);
+            (fleet.to_owned(), Arc::new(snapshot.sharing(last)))
+        });
+        let snapshots = snapshots.collect();
+        self.last = snapshots;
+        &self.last
+    }
+
+    /// The revisions in use, for keeping.
+    pub fn revisions(&mut self) -> &mut Revisions {
+        &mut self.revisions
+    }
+
+    fn snapshot(&mut self, model: &Model, gateways: &[&str], now: u64) -> Snapshot {
+        let mut listeners = Vec::new();
+        let mut routes = Vec::new();
+        let mut backends = BTreeMap::new();
+        let mut filters = Vec::new();
+        for name in gateways {
+            let Some(gateway) = model.gateways.get(*name) else { continue };
+            for one in &gateway.listeners {
+                let attachments: Vec<_> = model.routes_of(name, one).collect();
+                let route_config = listener::route_config_name(name, one);
+                routes.push(Resource::new(&route_config, &route::route_config(&route_config, &attachments)));
+                listeners.push(Resource::new(&listener::resource_name(one), &listener::listener(name, one)));
+            }
+            backends.extend(model.backends_of(name));
+            filters.push(self.filter(model, name, now));
+        }
+        let clusters =
+            backends.iter().map(|(name, backend)| Resource::new(name, &cluster::cluster(name, backend)));
+        let endpoints =
+            backends.iter().map(|(name, b)| Resource::new(name, &endpoint::load_assignment(name, b)));
+        let module = Module::Served { sha256: &self.module_sha256 };
+        Snapshot {
+            gateways: gateways.iter().map(|name| (*name).into()).collect(),
+            clusters: set(clusters),
+            endpoints: set(endpoints),
+            listeners: set(listeners),
+            routes: set(routes),
+            extension_configs: Arc::new(extension_configs(&filters, module)),
+            filters: filters.into(),
+        }
+    }
+
+    fn filter(&mut self, model: &Model, gateway: &str, now: u64) -> Filter {
+        let mut configuration = model.filter_configuration(gateway);
+        configuration.revision = 0;
+        // A different module reads the same configuration anew, so it counts as a change.
+        let content = json(&configuration);
+        configuration.revision = self.revisions.of(gateway, &[&content, &self.module_sha256], now);
+        Filter { name: extension_config::name(gateway).into(), configuration: json(&configuration).into() }
+    }
+}
+
+/// The configuration as the filter reads it. JSON can say everything that its types can; if it ever could not, the filter refuses the empty
+/// text and what is in force stays.
+fn json(configuration: &Configuration) -> String {
+    serde_json::to_string(configuration).unwrap_or_default()
+}
+
+/// The extension configs of a fleet's filters.
+pub(super) fn extension_configs(filters: &[Filter], module: Module<'_>) -> ResourceSet {
+    ResourceSet::new(filters.iter().map(|Filter { name, configuration }| {
+        Arc::new(Resource::new(name, &extension_config::extension_config(name, configuration, module)))
+    }))
+}
+
+fn set(resources: impl IntoIterator<Item = Resource>) -> Arc<ResourceSet> {
+    Arc::new(ResourceSet::new(resources.into_iter().map(Arc::new)))
+}
