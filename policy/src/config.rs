@@ -255,37 +255,49 @@ pub enum KeySource {
     Value(String),
 }
 
-/// [`KeySource`] as it is written; exactly one alternative may be present.
+/// Where a part of a key comes from: exactly one of these, `template` and `key` counting as one.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KeySource"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeySourceFields {
+    /// A path pattern such as `/orders/{tenant}/**`; `**` only at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<String>,
+    /// With `template`: what to make of the captured segments, such as `{tenant}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// A request header's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<String>,
+    /// The client's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_address: Option<ClientAddressFields>,
+    /// This text, always.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    /// The request's method.
     #[serde(skip_serializing)]
     method: Option<NotYet>,
+    /// A query parameter's value.
     #[serde(skip_serializing)]
     query: Option<NotYet>,
+    /// A cookie's value.
     #[serde(skip_serializing)]
     cookie: Option<NotYet>,
+    /// The service, the method or a metadata value of a gRPC request.
     #[serde(skip_serializing)]
     grpc: Option<NotYet>,
+    /// The server name that the client asked for in TLS.
     #[serde(skip_serializing)]
     sni: Option<NotYet>,
 }
 
+/// The client's address as a key.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ClientAddress"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ClientAddressFields {
+    /// How many leading bits count, at most 128; all where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prefix: Option<u8>,
 }
