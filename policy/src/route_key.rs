@@ -207,3 +207,6 @@ fn bound(key: &mut Vec<u8>) {
     key.clear();
     key.extend_from_slice(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,7 @@ impl Store for Shared {
 }
 
 /// An engine for policies given as JSON.
+#[allow(clippy::needless_pass_by_value, reason = "`json!(..)` reads better where it is called")]
 pub(crate) fn engine_at(revision: u64, policies: Value) -> Engine {
     let configuration = json!({ "revision": revision, "policies": policies });
     let configuration = Configuration::parse(configuration.to_string().as_bytes()).unwrap();

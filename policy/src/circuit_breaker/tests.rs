@@ -390,7 +390,9 @@ fn records_survive_their_bytes_and_damaged_ones_are_new() {
     assert_eq!(cells.iter().map(|cell| cell.state.kind()).collect::<Vec<_>>(), kinds);
 
     let mut bytes = Vec::new();
-    cells.iter().for_each(|cell| cell.encode(&mut bytes));
+    for cell in &cells {
+        cell.encode(&mut bytes);
+    }
     assert_eq!(decode(&bytes, 4).unwrap().to_vec(), cells);
     assert!(bytes.len() < 1_024);
     for length in 0..bytes.len() {

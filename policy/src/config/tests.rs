@@ -1,1 +1,235 @@
+use serde_json::{Value, json};
 
+use super::*;
+
+#[allow(clippy::needless_pass_by_value, reason = "`json!(..)` reads better where it is called")]
+fn parse(policies: Value) -> Configuration {
+    let json = json!({ "revision": 3, "policies": policies }).to_string();
+    Configuration::parse(json.as_bytes()).unwrap()
+}
+
+fn problems(policies: Value) -> Vec<String> {
+    parse(policies).problems().iter().map(ToString::to_string).collect()
+}
+
+/// The problems of a policy with these fields, without those between policies.
+fn policy_problems(mut policy: Value) -> Vec<String> {
+    policy["name"] = json!("p");
+    parse(json!([policy])).policies[0].problems().iter().map(ToString::to_string).collect()
+}
+
+fn syntax_error(json: &[u8]) -> String {
+    match Configuration::parse(json) {
+        Err(error @ ConfigError::Syntax(_)) => error.to_string(),
+        other => panic!("refused: {other:?}"),
+    }
+}
+
+fn full() -> Value {
+    json!([{
+        "name": "orders-protection",
+        "appliesTo": [{ "route": "orders/api" }, { "routePrefix": "users/" }, { "filterChain": "web" }],
+        "routeKey": [
+            { "template": "/orders/{tenant}/**", "key": "{tenant}" },
+            [{ "header": "X-Tenant-Id" }, { "clientAddress": { "prefix": 24 } }],
+            { "clientAddress": {} },
+            { "value": "anonymous" }
+        ],
+        "rateLimits": [
+            { "name": "all", "rate": "100/s" },
+            { "name": "per-tenant", "key": ["routeKey", "backend", { "header": "x-a" }], "rate": "6000/m", "burst": 200 }
+        ],
+        "circuitBreakers": [{
+            "name": "orders", "key": ["backend"], "window": "10s", "minRequests": 20,
+            "trip": { "errorRatio": "50%" }, "openFor": "30s", "probes": 5
+        }]
+    }])
+}
+
+#[test]
+fn what_is_right_has_no_problems_and_survives_being_written() {
+    assert_eq!(problems(full()), [""; 0]);
+    let configuration = parse(full());
+    let written = serde_json::to_vec(&configuration).unwrap();
+    assert_eq!(Configuration::parse(&written).unwrap(), configuration);
+    assert_eq!(problems(json!([])), [""; 0]);
+}
+
+#[test]
+fn bytes_that_are_no_configuration_say_what_was_expected_and_where() {
+    for (json, expected) in [
+        (&b""[..], "EOF while parsing"),
+        (b"\xff\xfe", "expected value at line 1 column 1"),
+        (b"7", "expected struct Configuration"),
+        (b"{}", "missing field `policies`"),
+        (br#"{"policies":[]} x"#, "trailing characters"),
+        (br#"{"policies":[],"polices":[]}"#, "unknown field `polices`"),
+        (br#"{"policies":[{"name":"p","rateLimit":[]}]}"#, "unknown field `rateLimit`"),
+        (br#"{"policies":[{"name":"p","rateLimits":[{"name":"r"}]}]}"#, "missing field `rate`"),
+        (
+            br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"0/s"}]}]}"#,
+            "expected a rate above zero",
+        ),
+        (
+            br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"1/s","burst":0}]}]}"#,
+            "expected a nonzero u32",
+        ),
+        (
+            br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"1/s","burst":-1}]}]}"#,
+            "expected a nonzero u32",
+        ),
+        (
+            br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"1/s","scope":"fleet"}]}]}"#,
+            "not available yet",
+        ),
+        (br#"{"policies":[{"name":"p","routeKey":[{"cookie":"c"}]}]}"#, "not available yet"),
+        (br#"{"policies":[{"name":"p","routeKey":[{"header":"a","value":"b"}]}]}"#, "exactly one source"),
+        (br#"{"policies":[{"name":"p","routeKey":[{"template":"/a"}]}]}"#, "exactly one source"),
+        (br#"{"policies":[{"name":"p","routeKey":["routeKey"]}]}"#, "a source such as"),
+        (
+            br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"1/s","key":["route"]}]}]}"#,
+            "`routeKey` or `backend`",
+        ),
+        (br#"{"policies":[{"name":"p","routeKey":[{"clientAddress":{"prefix":256}}]}]}"#, "256"),
+    ] {
+        let error = syntax_error(json);
+        assert!(
+            error.contains(expected) && error.contains(" at line 1 column "),
+            "{}: {error}",
+            String::from_utf8_lossy(json)
+        );
+    }
+    let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
+    syntax_error(&deep);
+}
+
+#[test]
+fn rule_names_are_checked_and_unique_in_the_policy() {
+    let long = "x".repeat(64);
+    let limits: Vec<Value> = ["", "A", "a_b", "a/b", "\u{e9}", &long, "fine", "fine"]
+        .iter()
+        .map(|name| json!({ "name": name, "rate": "1/s" }))
+        .collect();
+    let problems = policy_problems(json!({ "rateLimits": limits, "circuitBreakers": [{
+        "name": "fine", "window": "1s", "minRequests": 1, "trip": { "errorRatio": "1%" }, "openFor": "1s", "probes": 1 }] }));
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+    for (index, problem) in problems.iter().take(6).enumerate() {
+        assert!(
+            problem.starts_with(&format!("rateLimits[{index}].name: expected a name of 1 to 63 characters")),
+            "{problem}"
+        );
+    }
+    assert_eq!(
+        problems[6],
+        "rateLimits[7].name: \"fine\" is already the name of another rule of this policy"
+    );
+    assert_eq!(
+        problems[7],
+        "circuitBreakers[0].name: \"fine\" is already the name of another rule of this policy"
+    );
+}
+
+#[test]
+fn sources_are_checked_wherever_they_stand() {
+    let problems = policy_problems(json!({
+        "routeKey": [
+            { "template": "orders/{t}", "key": "{t}" },
+            { "template": "/orders/{t}", "key": "{u}" },
+            [{ "header": "x y" }, { "clientAddress": { "prefix": 129 } }],
+            [],
+            { "value": "" },
+            { "header": ":path" }
+        ],
+        "rateLimits": [{ "name": "r", "rate": "1/s", "key": ["routeKey", "backend", { "header": "" }] }],
+        "circuitBreakers": [{ "name": "b", "key": [{ "template": "/**/{t}", "key": "{t}" }], "window": "1s",
+            "minRequests": 1, "trip": { "errorRatio": "1%" }, "openFor": "1s", "probes": 1 }]
+    }));
+    assert_eq!(
+        problems,
+        [
+            "routeKey[0].template: expected a template that begins with '/', found \"orders/{t}\"",
+            "routeKey[1].key: the template has no placeholder {u}",
+            "routeKey[2][0].header: expected a header name such as x-tenant-id, found \"x y\"",
+            "routeKey[2][1].clientAddress.prefix: expected at most 128 bits, found 129",
+            "routeKey[3]: expected at least one source in the list",
+            "routeKey[4].value: expected at least one character",
+            "routeKey[5].header: expected a header name such as x-tenant-id, found \":path\"",
+            "rateLimits[0].key[2].header: expected a header name such as x-tenant-id, found \"\"",
+            "circuitBreakers[0].key[0].template: '**' can stand only at the end, as a segment of its own",
+        ]
+    );
+}
+
+#[test]
+fn a_breaker_needs_a_condition_and_times_above_zero() {
+    let breaker = |name: &str, trip: Value, time: &str| json!({ "name": name, "window": time, "minRequests": 1, "trip": trip, "openFor": time, "probes": 1 });
+    let problems = policy_problems(json!({ "circuitBreakers": [
+        breaker("a", json!({}), "1s"), breaker("b", json!({ "errorRatio": "0%" }), "0s"), breaker("c", json!({ "errorRatio": "100%" }), "1ms") ] }));
+    assert_eq!(
+        problems,
+        [
+            "circuitBreakers[0].trip: expected at least one condition, such as errorRatio: 50%",
+            "circuitBreakers[1].window: expected a duration above zero",
+            "circuitBreakers[1].openFor: expected a duration above zero",
+            "circuitBreakers[1].trip.errorRatio: expected a ratio above 0%",
+        ]
+    );
+}
+
+#[test]
+fn policies_are_checked_against_each_other() {
+    let keyed = |name: &str, scopes: Value| json!({ "name": name, "appliesTo": scopes, "routeKey": [{ "value": "v" }] });
+    assert_eq!(
+        problems(json!([
+            keyed("a", json!([])),
+            keyed("b", json!([{ "route": "r/x" }, { "route": "r/x" }])),
+            keyed("c", json!([{ "routePrefix": "r/x" }])),
+            keyed("d", json!([{ "filterChain": "web" }, { "route": "r/x" }])),
+            keyed("e", json!([])),
+            { "name": "a" },
+            { "name": "f", "appliesTo": [{ "route": "" }] },
+            { "name": "", "rateLimits": [{ "name": "A", "rate": "1/s" }] }
+        ])),
+        [
+            "policies[3].routeKey: the policy \"b\" has a route key for the same traffic",
+            "policies[4].routeKey: the policy \"a\" has a route key for the same traffic",
+            "policies[5].name: \"a\" is already the name of another policy",
+            "policies[6].appliesTo[0]: expected a name, found nothing",
+            "policies[7].name: expected a name of 1 to 63 characters a-z, 0-9 and '-', found \"\"",
+            "policies[7].rateLimits[0].name: expected a name of 1 to 63 characters a-z, 0-9 and '-', found \"A\"",
+        ]
+    );
+}
+
+#[test]
+fn a_route_key_in_a_rule_needs_one_that_can_apply() {
+    let uses = |scopes: Value| {
+        json!({ "name": "user", "appliesTo": scopes, "rateLimits": [
+            { "name": "r", "rate": "1/s", "key": ["backend", "routeKey"] }, { "name": "s", "rate": "1/s" }] })
+    };
+    let keyed =
+        |scopes: Value| json!({ "name": "keyed", "appliesTo": scopes, "routeKey": [{ "value": "v" }] });
+    let missing =
+        ["policies[0].rateLimits[0].key[1]: no policy that applies to the same traffic has a routeKey"];
+    let check = |user: Value, key: Value| problems(json!([uses(user), keyed(key)]));
+
+    assert_eq!(problems(json!([uses(json!([]))])), missing);
+    for (user, key) in [
+        (json!([{ "route": "r/x" }]), json!([{ "route": "r/y" }])),
+        (json!([{ "route": "r/x" }]), json!([{ "routePrefix": "s/" }])),
+        (json!([{ "routePrefix": "r/" }]), json!([{ "routePrefix": "s/" }, { "route": "s/y" }])),
+        (json!([{ "filterChain": "web" }]), json!([{ "filterChain": "admin" }])),
+    ] {
+        assert_eq!(check(user.clone(), key.clone()), missing, "{user} {key}");
+    }
+    for (user, key) in [
+        (json!([]), json!([{ "route": "r/x" }])),
+        (json!([{ "route": "r/x" }]), json!([])),
+        (json!([{ "route": "r/x" }]), json!([{ "routePrefix": "r/" }])),
+        (json!([{ "routePrefix": "r/" }]), json!([{ "route": "r/x" }])),
+        (json!([{ "routePrefix": "r/" }]), json!([{ "routePrefix": "r/x" }])),
+        (json!([{ "filterChain": "web" }]), json!([{ "route": "r/x" }])),
+    ] {
+        assert_eq!(check(user.clone(), key.clone()), [""; 0], "{user} {key}");
+    }
+}
