@@ -62,8 +62,10 @@ pub(super) fn cycle(stage: &mut Stage, narrator: &Narrator) -> Result<()> {
         let transitions =
             stage.envoy.stats("spillway_breaker.policy.payments-protection.rule.failing.to.")?;
         ensure!(transitions.len() == 3, "these transitions are counted: {transitions:?}");
-        let state = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-        Ok(transitions.iter().map(|(name, count)| format!("{} {count}", state(name))).collect::<Vec<_>>())
+        Ok(transitions
+            .iter()
+            .map(|(name, count)| format!("{} {count}", name.rsplit('.').next().unwrap_or_default()))
+            .collect::<Vec<_>>())
     })?;
     narrator.seen(&format!("Envoy's statistics count the transitions: {}", named.join(", ")));
     Ok(())
