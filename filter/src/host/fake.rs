@@ -13,6 +13,8 @@ pub(crate) struct Fake(Rc<State>);
 #[derive(Debug, Default)]
 struct State {
     calls: RefCell<Vec<String>>,
+    /// Calls that every request makes, and that `calls` would be full of.
+    common: Cell<usize>,
     log: RefCell<Vec<String>>,
     now: Cell<u64>,
     configuration: RefCell<Vec<u8>>,
@@ -94,6 +96,11 @@ impl Fake {
         self.0.calls.take()
     }
 
+    /// How many calls there were since the last time, clock and shared data included.
+    pub(crate) fn count(&self) -> usize {
+        self.calls().len() + self.0.common.take()
+    }
+
     pub(crate) fn logged(&self) -> String {
         self.0.log.borrow().join("\n")
     }
@@ -129,6 +136,10 @@ impl Fake {
     fn called(&self, call: String) {
         self.0.calls.borrow_mut().push(call);
     }
+
+    fn called_as_always(&self) {
+        self.0.common.set(self.0.common.get() + 1);
+    }
 }
 
 impl Host for Fake {
@@ -137,6 +148,7 @@ impl Host for Fake {
     }
 
     fn now(&self) -> u64 {
+        self.called_as_always();
         self.0.now.get()
     }
 
@@ -214,6 +226,7 @@ impl Host for Fake {
     }
 
     fn shared_data(&self, key: &[u8], value: &mut Vec<u8>) -> Result<u32, Refused> {
+        self.called_as_always();
         if self.0.shared_is_broken.get() {
             return Err(Refused(10));
         }
@@ -224,6 +237,7 @@ impl Host for Fake {
     }
 
     fn set_shared_data(&self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Refused> {
+        self.called_as_always();
         if self.0.shared_is_broken.get() {
             return Err(Refused(10));
         }
