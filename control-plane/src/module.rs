@@ -10,6 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::resource::extension_config::module_path;
+use crate::snapshot::hexadecimal;
 
 /// What `cargo xtask build` has put into this binary; empty after a plain `cargo build`.
 const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spillway_filter.wasm"));
@@ -68,7 +69,7 @@ impl FilterModule {
     }
 
     fn new(bytes: Bytes) -> Self {
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hexadecimal(&Sha256::digest(&bytes));
         Self { bytes, sha256 }
     }
 

@@ -81,6 +81,11 @@ fn over_ads() -> ConfigSource {
     }
 }
 
+/// The same for what a listener can't do without: it comes up when it is complete, however long that takes, never half made.
+fn over_ads_without_timeout() -> ConfigSource {
+    ConfigSource { initial_fetch_timeout: Some(duration(Duration::ZERO)), ..over_ads() }
+}
+
 fn socket_address(address: std::net::IpAddr, port: u16) -> Address {
     Address {
         address: Some(address::Address::SocketAddress(SocketAddress {

@@ -27,7 +27,15 @@ pub type Version = Arc<str>;
 pub struct Resource {
     name: Name,
     version: Version,
-    encoded: Bytes,
+    first: Encoded,
+    /// Where clients that have an earlier version need other bytes.
+    update: Option<Encoded>,
+}
+
+/// A resource's bytes for both variants of the protocol.
+#[derive(Debug, PartialEq, Eq)]
+struct Encoded {
+    bytes: Bytes,
     any_at: usize,
 }
 
@@ -51,12 +59,17 @@ impl Resource {
     /// Encodes `message` under `name`.
     pub fn new<M: Message + prost::Name>(name: &str, message: &M) -> Self {
         let any = crate::resource::any(message).encode_to_vec();
-        let version = hexadecimal(&Sha256::digest(&any));
-        let any_length = any.len();
-        let mut encoded = Header { version: version.to_string(), name: name.to_owned() }.encode_to_vec();
-        encoded.extend(Body { resource: any.into() }.encode_to_vec());
-        let any_at = encoded.len() - any_length;
-        Self { name: name.into(), version, encoded: encoded.into(), any_at }
+        let version = short(&Sha256::digest(&any));
+        let first = Encoded::new(name, &version, any);
+        Self { name: name.into(), version, first, update: None }
+    }
+
+    /// The same content, with other bytes for clients that have an earlier version.
+    #[must_use]
+    pub fn with_update<M: Message + prost::Name>(self, message: &M) -> Self {
+        let any = crate::resource::any(message).encode_to_vec();
+        let update = Some(Encoded::new(&self.name, &self.version, any));
+        Self { update, ..self }
     }
 
     /// Unique among its kind.
@@ -69,14 +82,29 @@ impl Resource {
         &self.version
     }
 
-    /// As a `google.protobuf.Any`, which is what the state-of-the-world variant sends.
-    pub fn any(&self) -> Bytes {
-        self.encoded.slice(self.any_at..)
+    /// As a `google.protobuf.Any`, which is what the state-of-the-world variant sends. `update`: to a client that has an earlier version.
+    pub fn any(&self, update: bool) -> Bytes {
+        let Encoded { bytes, any_at } = self.encoded(update);
+        bytes.slice(*any_at..)
     }
 
-    /// As an `envoy.service.discovery.v3.Resource`, which is what the delta variant sends.
-    pub fn resource(&self) -> Bytes {
-        self.encoded.clone()
+    /// As an `envoy.service.discovery.v3.Resource`, which is what the delta variant sends. `update`: to a client that has an earlier version.
+    pub fn resource(&self, update: bool) -> Bytes {
+        self.encoded(update).bytes.clone()
+    }
+
+    fn encoded(&self, update: bool) -> &Encoded {
+        self.update.as_ref().filter(|_| update).unwrap_or(&self.first)
+    }
+}
+
+impl Encoded {
+    fn new(name: &str, version: &str, any: Vec<u8>) -> Self {
+        let any_length = any.len();
+        let mut bytes = Header { version: version.to_owned(), name: name.to_owned() }.encode_to_vec();
+        bytes.extend(Body { resource: any.into() }.encode_to_vec());
+        let any_at = bytes.len() - any_length;
+        Self { bytes: bytes.into(), any_at }
     }
 }
 
@@ -127,12 +155,21 @@ pub(crate) fn version_of<'a>(resources: impl IntoIterator<Item = &'a Arc<Resourc
         hash.update(resource.name.as_bytes());
         hash.update(resource.version.as_bytes());
     }
-    hexadecimal(&hash.finalize())
+    short(&hash.finalize())
 }
 
 /// The first 96 bits: far more than accidental equality needs, and short enough to read in a log.
-fn hexadecimal(hash: &[u8]) -> Version {
-    hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+fn short(hash: &[u8]) -> Version {
+    hexadecimal(hash.get(..12).unwrap_or(hash)).into()
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(nibble.into(), 16));
+        }
+        text
+    })
 }
 
 /// Everything one fleet should have.
@@ -207,18 +244,18 @@ impl Snapshot {
         let Self { gateways, clusters, endpoints, listeners, routes, extension_configs, filters } = self;
         Self {
             gateways,
-            clusters: share(clusters, &last.clusters),
-            endpoints: share(endpoints, &last.endpoints),
-            listeners: share(listeners, &last.listeners),
-            routes: share(routes, &last.routes),
-            extension_configs: share(extension_configs, &last.extension_configs),
+            clusters: share(&clusters, &last.clusters),
+            endpoints: share(&endpoints, &last.endpoints),
+            listeners: share(&listeners, &last.listeners),
+            routes: share(&routes, &last.routes),
+            extension_configs: share(&extension_configs, &last.extension_configs),
             filters,
         }
     }
 }
 
-fn share(set: Arc<ResourceSet>, last: &Arc<ResourceSet>) -> Arc<ResourceSet> {
-    if set == *last {
+fn share(set: &Arc<ResourceSet>, last: &Arc<ResourceSet>) -> Arc<ResourceSet> {
+    if set == last {
         return Arc::clone(last);
     }
     let resources = set.resources.iter().map(|(name, resource)| {

@@ -1,6 +1,6 @@
 //! One stream of the discovery protocol, both variants, aggregated or for one kind: requests and snapshots in, responses out.
 //!
-//! A pure state machine: no sockets, no tasks, no clock. The adapter in [`crate::discovery`] feeds it and sends what [`Stream::next`]
+//! A pure state machine: no sockets, no tasks, no clock. The adapter in [`crate::discovery`] feeds it and sends what [`Stream::respond`]
 //! returns, asking only when there is room to send.
 //!
 //! **Order.** Updates go out cluster first (see [`Kind`]); listeners, routes and extension configs wait until every cluster update has
@@ -9,10 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::resource::Kind;
-use crate::snapshot::{Name, Resource, Snapshot, Version};
-use crate::subscription::{Draft, Interest, Refused, Reply, Subscription, Variant};
+use crate::snapshot::{Name, Snapshot, Version};
+use crate::subscription::{Delivery, Draft, Interest, Refused, Reply, Subscription, Variant};
 
 /// Names one stream may subscribe to, over all kinds. It bounds what a client can make this process remember.
 const MAX_NAMES: usize = 50_000;
@@ -60,7 +61,7 @@ pub struct Response {
     /// What the client will have in force.
     pub version: Version,
     /// In the order of names.
-    pub resources: Vec<Arc<Resource>>,
+    pub resources: Vec<Delivery>,
     /// Names that do not exist (any more). Delta alone says this.
     pub removed: Vec<Name>,
 }
@@ -164,7 +165,20 @@ impl Stream {
 
     /// Tells the stream what its node refused on earlier streams.
     pub fn recall(&mut self, refused: impl IntoIterator<Item = (Kind, Refused)>) {
-        self.refused.extend(refused);
+        // Whether a filter's module has been downloaded meanwhile is found out by sending it.
+        self.refused.extend(refused.into_iter().filter(|(kind, _)| *kind != Kind::ExtensionConfig));
+    }
+
+    /// When [`Stream::retry`] should be called, if at all, now that something has been refused.
+    pub fn retry_in(&self) -> Option<Duration> {
+        self.subscriptions.values().filter_map(Subscription::retry_in).min()
+    }
+
+    /// Makes what was refused, and may be accepted by now, due once more.
+    pub fn retry(&mut self) {
+        for subscription in self.subscriptions.values_mut().filter(|one| one.retry_in().is_some()) {
+            subscription.retry();
+        }
     }
 
     /// Takes a request.
@@ -230,7 +244,7 @@ impl Stream {
     }
 
     /// The response that is due now, if any; to be called again until there is none.
-    pub fn next(&mut self) -> Option<Response> {
+    pub fn respond(&mut self) -> Option<Response> {
         let snapshot = Arc::clone(self.snapshot.as_ref()?);
         for kind in Kind::ALL {
             let open = self.all(waits_for(kind), |_, subscription| subscription.is_answered());
@@ -244,7 +258,8 @@ impl Stream {
                 && self
                     .all(referrers(kind), |kind, subscription| subscription.is_accepted(snapshot.set(kind)));
             if !settled {
-                continue;
+                // What comes after may be in use by what can't be removed yet.
+                break;
             }
             let draft = self.subscriptions.get_mut(&kind).and_then(|s| s.removals(snapshot.set(kind)));
             if let Some(draft) = draft {
@@ -271,7 +286,9 @@ impl Stream {
         if kind == Kind::Cluster {
             // A changed cluster is built anew and waits for endpoints, even if they are the same as before.
             if let Some(endpoints) = self.subscriptions.get_mut(&Kind::Endpoints) {
-                changed.iter().for_each(|name| endpoints.demand(name));
+                for name in &changed {
+                    endpoints.demand(name);
+                }
             }
         }
         Response { kind, nonce, version, resources, removed }

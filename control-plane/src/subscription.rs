@@ -6,8 +6,15 @@
 //!
 //! Source: the xDS protocol page of Envoy's documentation, and what Envoy 1.40 was seen to do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+
+mod in_flight;
+mod wanted;
+
+use self::in_flight::{InFlight, Sent};
+use self::wanted::{Shift, Wanted};
 
 use crate::resource::Kind;
 use crate::snapshot::{Name, Resource, ResourceSet, Version, version_of};
@@ -48,11 +55,32 @@ pub struct Draft {
     /// Of what is sent, or of everything after it has been applied.
     pub version: Version,
     /// Sent.
-    pub resources: Vec<Arc<Resource>>,
+    pub resources: Vec<Delivery>,
     /// Names that no longer exist, or never did. Delta alone says this.
     pub removed: Vec<Name>,
     /// Those of `resources` that the client does not have yet in this version.
     pub changed: Vec<Name>,
+}
+
+/// A resource on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The resource.
+    pub resource: Arc<Resource>,
+    /// Whether the client may have an earlier version of it.
+    pub update: bool,
+}
+
+impl Delivery {
+    /// The resource's name.
+    pub fn name(&self) -> &Name {
+        self.resource.name()
+    }
+
+    /// The resource's version.
+    pub fn version(&self) -> &Version {
+        self.resource.version()
+    }
 }
 
 /// Something that a client has refused.
@@ -64,31 +92,35 @@ pub struct Refused {
     pub resources: Vec<(Name, Version)>,
 }
 
-/// More answers than this without an acknowledgement, and even what a client asks for waits. It bounds what is remembered about a
-/// client that never acknowledges.
-const MAX_IN_FLIGHT: usize = 8;
-
-/// The special name that means everything.
-const WILDCARD: &str = "*";
+/// When an extension config is sent again after a refusal, the one exception from never repeating what was refused: Envoy refuses a
+/// filter whose module it has yet to download, downloads it, and is not heard of again. It remembers a failed download for 10 s.
+const RETRIES: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
 
 /// One stream's subscription to one kind of resource.
 #[derive(Debug)]
 pub struct Subscription {
     kind: Kind,
     variant: Variant,
-    wildcard: bool,
-    /// A name was given once, so that an empty list no longer means everything.
-    named: bool,
-    names: BTreeSet<Name>,
+    wanted: Wanted,
     held: BTreeMap<Name, Held>,
     /// To be sent although the client has it, or although other kinds are not settled: it was asked for.
     demanded: BTreeSet<Name>,
     /// An answer is due even if there is nothing to say.
     owed: bool,
-    in_flight: VecDeque<InFlight>,
-    last_nonce: Option<String>,
+    in_flight: InFlight,
     /// The client brought state along from an earlier stream. What it claims is compared with the first snapshot.
     claim: Option<Claim>,
+    /// State of the world: the client came with a version of its own, so it may have any resource.
+    reconnected: bool,
+    /// How often what is refused now has been sent again.
+    retries: usize,
     /// One repeated request is answered for every snapshot; see [`Subscription::repeated`].
     may_repeat: bool,
     /// The set with which `held` was found to agree.
@@ -103,13 +135,6 @@ struct Held {
     /// State of the world: a removal is held back by sending the resource again.
     resource: Option<Arc<Resource>>,
     refused: bool,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    nonce: String,
-    version: Version,
-    contents: Vec<(Name, Option<Version>)>,
 }
 
 #[derive(Debug)]
@@ -143,32 +168,32 @@ impl Subscription {
         let mut subscription = Self {
             kind,
             variant,
-            wildcard: false,
-            named: false,
-            names: BTreeSet::new(),
+            wanted: Wanted::default(),
             held: BTreeMap::new(),
             demanded: BTreeSet::new(),
             owed: false,
-            in_flight: VecDeque::new(),
-            last_nonce: None,
+            in_flight: InFlight::default(),
             claim: None,
+            reconnected: false,
+            retries: 0,
             may_repeat: true,
             agrees_with: None,
         };
         match interest {
             Interest::Exactly { names, version } => {
-                subscription.set_names(names, legacy_wildcard);
+                let shift = subscription.wanted.replace(names, legacy_wildcard && kind.is_root());
+                subscription.shift(shift);
                 if !version.is_empty() {
+                    subscription.reconnected = true;
                     subscription.claim = Some(Claim { version: Some(version), refused });
                 }
             }
             Interest::Change { subscribe, unsubscribe, holds } => {
-                let everything = subscribe.is_empty() && legacy_wildcard && kind.is_root();
-                subscription.change_names(subscribe, unsubscribe);
-                if everything {
-                    subscription.wildcard = true;
-                    subscription.owed = true;
+                let mut shift = subscription.wanted.change(subscribe, unsubscribe);
+                if legacy_wildcard && kind.is_root() {
+                    shift.everything = subscription.wanted.everything_unnamed();
                 }
+                subscription.shift(shift);
                 if !holds.is_empty() {
                     subscription.take_over(holds);
                     subscription.claim = Some(Claim { version: None, refused });
@@ -180,116 +205,94 @@ impl Subscription {
 
     /// Applies a later request's change of interest.
     pub fn change(&mut self, interest: Interest, legacy_wildcard: bool) {
-        self.agrees_with = None;
-        match interest {
-            Interest::Exactly { names, version: _ } => self.set_names(names, legacy_wildcard),
+        let shift = match interest {
+            Interest::Exactly { names, version: _ } => {
+                self.wanted.replace(names, legacy_wildcard && self.kind.is_root())
+            }
             // What a client holds counts in the first request alone; afterwards this side knows better.
             Interest::Change { subscribe, unsubscribe, holds: _ } => {
-                self.change_names(subscribe, unsubscribe)
+                self.wanted.change(subscribe, unsubscribe)
             }
+        };
+        self.shift(shift);
+    }
+
+    fn shift(&mut self, shift: Shift) {
+        if shift.is_none() {
+            return;
         }
+        self.agrees_with = None;
+        let Shift { asked, covered, everything, less } = shift;
+        if less {
+            self.held.retain(|name, _| self.wanted.contains(name));
+            self.demanded.retain(|name| self.wanted.contains(name));
+        }
+        for name in covered {
+            // That there is no such resource is said again.
+            if self.held.get(&name).is_some_and(|held| held.version.is_none()) {
+                self.held.remove(&name);
+            }
+            self.demanded.insert(name);
+        }
+        // State of the world: what came with everything need not come again by its name.
+        let whole = self.variant == Variant::StateOfTheWorld;
+        let asked = asked.into_iter().filter(|name| !whole || !self.held.contains_key(name));
+        let before = self.demanded.len();
+        self.demanded.extend(asked);
+        self.owed |= everything || (whole && self.kind.is_root() && self.demanded.len() > before);
     }
 
     /// What the client brought along from an earlier stream need not be sent again.
     fn take_over(&mut self, holds: HashMap<String, String>) {
         for (name, version) in holds {
             let name = Name::from(name);
-            if self.wants(&name) {
+            if self.wanted.contains(&name) {
                 self.demanded.remove(&name);
-                self.held
-                    .insert(name, Held { version: Some(version.into()), resource: None, refused: false });
+                let version = Some(version.into());
+                self.held.insert(name, Held { version, resource: None, refused: false });
             }
         }
         self.owed = self.owed && self.held.is_empty();
     }
 
-    fn set_names(&mut self, names: Vec<String>, legacy_wildcard: bool) {
-        let names: BTreeSet<Name> = names.into_iter().map(Name::from).collect();
-        self.named |= !names.is_empty();
-        let wildcard = names.contains(WILDCARD)
-            || (names.is_empty() && !self.named && legacy_wildcard && self.kind.is_root());
-        let grown = wildcard && !self.wildcard;
-        self.wildcard = wildcard;
-        let before = std::mem::take(&mut self.names);
-        self.names = names.into_iter().filter(|name| &**name != WILDCARD).collect();
-        for name in self.names.difference(&before) {
-            if !self.held.contains_key(name) {
-                self.demanded.insert(Arc::clone(name));
-            }
-        }
-        self.owed |= grown || (self.kind.is_root() && !self.demanded.is_empty());
-        self.forget_unwanted();
-    }
-
-    fn change_names(&mut self, subscribe: Vec<String>, unsubscribe: Vec<String>) {
-        self.named |= !subscribe.is_empty();
-        for name in unsubscribe {
-            if name == WILDCARD {
-                self.wildcard = false;
-            } else if self.names.remove(name.as_str()) && self.wildcard {
-                if self.held.get(name.as_str()).is_some_and(|held| held.version.is_none()) {
-                    self.held.remove(name.as_str());
-                }
-                self.demanded.insert(name.into());
-            }
-        }
-        for name in subscribe {
-            if name == WILDCARD {
-                self.owed |= !self.wildcard;
-                self.wildcard = true;
-            } else {
-                let name = Name::from(name);
-                self.demanded.insert(Arc::clone(&name));
-                self.names.insert(name);
-            }
-        }
-        self.forget_unwanted();
-    }
-
-    fn forget_unwanted(&mut self) {
-        let Self { wildcard, names, held, demanded, .. } = self;
-        if !*wildcard {
-            held.retain(|name, _| names.contains(name));
-            demanded.retain(|name| names.contains(name));
-        }
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        self.wildcard || self.names.contains(name)
-    }
-
     /// Takes an acknowledgement or a refusal of the response `nonce`.
     pub fn reply(&mut self, nonce: &str, refuses: bool) -> Reply {
-        let Some(position) = self.in_flight.iter().position(|response| response.nonce == nonce) else {
-            return Reply::None;
-        };
-        // The stream keeps order, so whoever answers a later response has seen the earlier ones.
-        let Some(answered) = self.in_flight.drain(..=position).next_back() else {
-            return Reply::None;
-        };
-        for (name, version) in &answered.contents {
+        let Some(Sent { version, contents, .. }) = self.in_flight.take(nonce) else { return Reply::None };
+        for (name, version) in &contents {
             if let Some(held) = self.held.get_mut(name).filter(|held| held.version == *version) {
                 held.refused = refuses;
             }
         }
-        if !refuses {
-            return Reply::Accepted(answered.version);
+        if refuses {
+            let resources = contents.into_iter().filter_map(|(name, version)| Some((name, version?)));
+            Reply::Refused(Refused { version, resources: resources.collect() })
+        } else {
+            self.retries = 0;
+            Reply::Accepted(version)
         }
-        let resources =
-            answered.contents.into_iter().filter_map(|(name, version)| Some((name, version?))).collect();
-        Reply::Refused(Refused { version: answered.version, resources })
+    }
+
+    /// When to send what was refused once more, if at all.
+    pub fn retry_in(&self) -> Option<Duration> {
+        let delay = RETRIES.get(self.retries).filter(|_| self.kind == Kind::ExtensionConfig)?;
+        self.held.values().any(|held| held.refused).then_some(*delay)
+    }
+
+    /// Sends what was refused once more.
+    pub fn retry(&mut self) {
+        self.retries += 1;
+        let refused = self.held.iter().filter(|(_, held)| held.refused);
+        self.demanded.extend(refused.map(|(name, _)| Arc::clone(name)));
     }
 
     /// Whether `nonce` is that of the response sent last; before the first response any is.
     pub fn is_current(&self, nonce: &str) -> bool {
-        self.last_nonce.as_deref().is_none_or(|last| last == nonce)
+        self.in_flight.is_current(nonce)
     }
 
     /// Whether a state-of-the-world request says nothing new.
     pub fn is_repetition(&self, nonce: &str, names: &[String]) -> bool {
-        let same =
-            names.len() == self.names.len() && names.iter().all(|name| self.names.contains(name.as_str()));
-        same && self.in_flight.is_empty() && self.last_nonce.as_deref() == Some(nonce)
+        self.wanted.is_same(names) && self.in_flight.is_repeated(nonce)
     }
 
     /// A state-of-the-world client repeats itself when it has made something new that needs resources it has already seen: Envoy does
@@ -297,7 +300,7 @@ impl Subscription {
     /// client that answers everything twice would be kept in a loop.
     pub fn repeated(&mut self) {
         if std::mem::take(&mut self.may_repeat) {
-            self.demanded.extend(self.names.iter().cloned());
+            self.demanded.extend(self.wanted.names().iter().cloned());
         }
     }
 
@@ -308,14 +311,14 @@ impl Subscription {
 
     /// Sends `name` again, changed or not, if it is wanted.
     pub fn demand(&mut self, name: &Name) {
-        if self.wants(name) {
+        if self.wanted.contains(name) {
             self.demanded.insert(Arc::clone(name));
         }
     }
 
     /// How many names are subscribed to.
     pub fn named_count(&self) -> usize {
-        self.names.len()
+        self.wanted.names().len()
     }
 
     /// Whether everything sent has been answered.
@@ -331,7 +334,7 @@ impl Subscription {
 
     /// Additions and changes that are due. With `open` false only what was asked for, as other kinds have to settle first.
     pub fn updates(&mut self, set: &Arc<ResourceSet>, open: bool) -> Option<Draft> {
-        if self.in_flight.len() >= MAX_IN_FLIGHT {
+        if self.in_flight.is_full() {
             return None;
         }
         self.settle_claim(set);
@@ -341,7 +344,7 @@ impl Subscription {
         }
         let everything = push || self.owed;
         let mut send = Vec::new();
-        for resource in self.wanted(set) {
+        for resource in self.wanted.of(set) {
             let has = self
                 .held
                 .get(resource.name())
@@ -351,7 +354,7 @@ impl Subscription {
             }
         }
         let mut removed = Vec::new();
-        for name in &self.names {
+        for name in self.wanted.names() {
             // What the client still has is removed in its turn, by `removals`.
             let known = self.held.get(name);
             let unanswered = known.is_none()
@@ -362,7 +365,8 @@ impl Subscription {
         }
         for name in &self.demanded {
             // Under a wildcard, a name that was unsubscribed and does not exist.
-            if !self.names.contains(name) && !self.held.contains_key(name) && set.get(name).is_none() {
+            if !self.wanted.names().contains(name) && !self.held.contains_key(name) && set.get(name).is_none()
+            {
                 removed.push(Arc::clone(name));
             }
         }
@@ -393,25 +397,18 @@ impl Subscription {
         self.agrees_with.as_ref().is_some_and(|known| Arc::ptr_eq(known, set))
     }
 
-    fn wanted<'a>(&'a self, set: &'a ResourceSet) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
-        if self.wildcard {
-            Box::new(set.iter())
-        } else {
-            Box::new(self.names.iter().filter_map(|name| set.get(name)))
-        }
-    }
-
     /// Compares what a reconnected client says it has, and what it refused before, with the first snapshot.
     fn settle_claim(&mut self, set: &Arc<ResourceSet>) {
         let Some(Claim { version, refused }) = self.claim.take() else { return };
-        let whole = version_of(self.wanted(set));
+        let whole = version_of(self.wanted.of(set));
         let accepted = version.is_some_and(|version| *version == *whole);
         let refused_whole = self.variant == Variant::StateOfTheWorld
             && refused.as_ref().is_some_and(|refused| refused.version == whole);
         let refused: BTreeMap<Name, Version> =
             refused.into_iter().flat_map(|refused| refused.resources).collect();
         let known: Vec<(Arc<Resource>, bool)> = self
-            .wanted(set)
+            .wanted
+            .of(set)
             .filter_map(|resource| {
                 let one = self.variant == Variant::Delta
                     && refused.get(resource.name()) == Some(resource.version());
@@ -454,14 +451,18 @@ impl Subscription {
                 let kept = self.held.values().filter_map(|held| held.resource.as_ref());
                 let kept = kept.filter(|old| keep_removed && set.get(old.name()).is_none());
                 let mut all: BTreeMap<&Name, &Arc<Resource>> = kept.map(|old| (old.name(), old)).collect();
-                all.extend(self.wanted(set).map(|resource| (resource.name(), resource)));
+                all.extend(self.wanted.of(set).map(|resource| (resource.name(), resource)));
                 let version = version_of(all.values().copied());
                 let all: Vec<_> =
                     if self.kind.is_root() { all.into_values().cloned().collect() } else { send };
                 (all, version)
             }
         };
-        for resource in &resources {
+        if !changed.is_empty() {
+            self.retries = 0;
+        }
+        let resources: Vec<_> = resources.into_iter().map(|resource| self.deliver(resource)).collect();
+        for Delivery { resource, .. } in &resources {
             let same = self
                 .held
                 .get(resource.name())
@@ -471,7 +472,7 @@ impl Subscription {
             }
         }
         for name in &removed {
-            if self.names.contains(name) {
+            if self.wanted.names().contains(name) {
                 self.held.insert(Arc::clone(name), Held { version: None, resource: None, refused: false });
             } else {
                 self.held.remove(name);
@@ -482,15 +483,13 @@ impl Subscription {
         (!silent || owed).then_some(Draft { version, resources, removed, changed })
     }
 
+    fn deliver(&self, resource: Arc<Resource>) -> Delivery {
+        let held = self.held.get(resource.name()).is_some_and(|held| held.version.is_some());
+        Delivery { resource, update: held || self.reconnected }
+    }
+
     /// Records that a draft was sent as the response `nonce`.
     pub fn sent(&mut self, draft: &Draft, nonce: &str) {
-        let sent = draft.resources.iter().map(|r| (Arc::clone(r.name()), Some(Arc::clone(r.version()))));
-        let removed = draft.removed.iter().map(|name| (Arc::clone(name), None));
-        self.in_flight.push_back(InFlight {
-            nonce: nonce.to_owned(),
-            version: Arc::clone(&draft.version),
-            contents: sent.chain(removed).collect(),
-        });
-        self.last_nonce = Some(nonce.to_owned());
+        self.in_flight.push(draft, nonce);
     }
 }

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
@@ -54,6 +55,7 @@ where
             stream: Stream::new(self.variant, self.options),
             context: Arc::clone(&self.context),
             snapshots: None,
+            retry_at: None,
             ended: false,
             span: info_span!("xds", variant = ?self.variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
         };
@@ -72,6 +74,8 @@ struct Session<Q> {
     context: Arc<Context>,
     /// There once the first request has said which fleet it is for.
     snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
+    /// When to offer once more what was refused.
+    retry_at: Option<Instant>,
     ended: bool,
     span: Span,
 }
@@ -115,7 +119,7 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                     None => break,
                 }
             }
-            if let Some(response) = self.stream.next() {
+            if let Some(response) = self.stream.respond() {
                 return Ok(Some(response));
             }
             tokio::task::consume_budget().await;
@@ -133,6 +137,10 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                     }
                 },
                 () = changed(&mut self.snapshots) => self.take_snapshot(),
+                () = reached(self.retry_at) => {
+                    self.retry_at = None;
+                    self.stream.retry();
+                }
             }
         }
     }
@@ -155,7 +163,9 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                 let names = refused.resources.iter().map(|(name, _)| &**name);
                 let reason = redact(&error, names);
                 let (type_url, version) = (kind.type_url(), &refused.version);
-                warn!(type_url, %version, reason, "the proxy refused a push");
+                let retry_in = self.stream.retry_in();
+                self.retry_at = retry_in.map(|delay| Instant::now() + delay);
+                warn!(type_url, %version, reason, ?retry_in, "the proxy refused a push");
                 self.context.refusals.record(node, kind, Refusal { refused, reason });
             }
             Event::NotServed(type_url) => warn!(type_url, "this type of resource is not served"),
@@ -201,6 +211,14 @@ async fn changed(snapshots: &mut Option<watch::Receiver<Option<Arc<Snapshot>>>>)
 /// The connection broke, or the client sent something that is no request: there is nobody who could be told.
 fn lost(status: &Status) {
     info!(reason = status.message(), "stream lost");
+}
+
+/// Waits for a time; for ever if there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn refuse(error: &StreamError) -> Status {

@@ -29,7 +29,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connections, waiting requests and active requests of one proxy to one Backend.
 ///
-/// Envoy's own default, 1,024 of each, is a limit that nobody wrote and that shows as bare 503s; protection is what TrafficPolicies are for.
+/// Envoy's own default, 1,024 of each, is a limit that nobody wrote and that shows as bare 503s; protection is what policies are for.
 /// There is still a bound, because a Backend that hangs would otherwise take every file descriptor of the proxy.
 const MAX_IN_USE: u32 = 16_384;
 

@@ -45,7 +45,19 @@ pub fn module_path(sha256: &str) -> String {
 }
 
 /// The extension config called `name`; `configuration` is the filter's JSON.
-pub fn extension_config(name: &str, configuration: &str, module: Module<'_>) -> TypedExtensionConfig {
+///
+/// `running`: for a proxy that has an earlier one in force. Envoy downloads a module it does not know in two ways, and each is right in one
+/// place only (both measured):
+/// - While a listener is coming up it waits for the download, and lets no request in before. In a listener that is up the same
+///   configuration is accepted, never downloads anything, and lets **every request through unprotected**.
+/// - With `nack_on_code_cache_miss` it refuses the configuration, downloads in the background, keeps the earlier filter in force, and
+///   accepts the next push. A listener that is coming up would come up without the filter and answer 500.
+pub fn extension_config(
+    name: &str,
+    configuration: &str,
+    module: Module<'_>,
+    running: bool,
+) -> TypedExtensionConfig {
     let specifier = match module {
         Module::Served { sha256 } => async_data_source::Specifier::Remote(remote(sha256)),
         Module::Local { path } => async_data_source::Specifier::Local(DataSource {
@@ -57,6 +69,7 @@ pub fn extension_config(name: &str, configuration: &str, module: Module<'_>) -> 
         vm_id: VM_ID.to_owned(),
         runtime: "envoy.wasm.runtime.v8".to_owned(),
         code: Some(AsyncDataSource { specifier: Some(specifier) }),
+        nack_on_code_cache_miss: running && matches!(module, Module::Served { .. }),
         ..VmConfig::default()
     };
     let plugin = PluginConfig {

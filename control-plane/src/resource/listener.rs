@@ -29,7 +29,7 @@ use prost::Name;
 
 use super::extension_config;
 use super::route::ROUTE_KEY_HEADER;
-use super::{any, boolean, duration, extension, over_ads, socket_address, uint32};
+use super::{any, boolean, duration, extension, over_ads_without_timeout, socket_address, uint32};
 use crate::document::kind;
 
 /// Reserved for what the filter says about a request; requests that arrive with such headers lose them.
@@ -94,7 +94,7 @@ fn connection_manager(gateway: &str, listener: &kind::Listener) -> HttpConnectio
     HttpConnectionManager {
         stat_prefix: route_config_name.clone(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
-            config_source: Some(over_ads()),
+            config_source: Some(over_ads_without_timeout()),
             route_config_name,
         })),
         http_filters: vec![protection(gateway), router()],
@@ -137,7 +137,7 @@ fn protection(gateway: &str) -> HttpFilter {
     HttpFilter {
         name: extension_config::name(gateway),
         config_type: Some(http_filter::ConfigType::ConfigDiscovery(ExtensionConfigSource {
-            config_source: Some(over_ads()),
+            config_source: Some(over_ads_without_timeout()),
             type_urls: vec![Wasm::type_url()],
             ..ExtensionConfigSource::default()
         })),

@@ -36,6 +36,7 @@ pub fn route_config(name: &str, attachments: &[Attachment<'_>]) -> RouteConfigur
         name: name.to_owned(),
         virtual_hosts: hosts.into_iter().map(|host| virtual_host(host, attachments)).collect(),
         request_headers_to_add: vec![route_key_header()],
+        response_headers_to_add: limit_headers(),
         // `shop.example.com:8080` is the host `shop.example.com`.
         ignore_port_in_host_matching: true,
         ..RouteConfiguration::default()
@@ -188,10 +189,22 @@ fn nowhere() -> Action {
 /// The filter leaves the key in filter state, which costs less than setting a header there would, and leaves the route that Envoy has already
 /// chosen alone. Where there is no key there is no header.
 fn route_key_header() -> HeaderValueOption {
+    from_filter_state(ROUTE_KEY_HEADER, "spillway_key")
+}
+
+/// What rules with `rateLimitHeaders` tell about an admitted request. On a rejected one the filter sets them itself.
+fn limit_headers() -> Vec<HeaderValueOption> {
+    vec![
+        from_filter_state("ratelimit", "spillway_ratelimit"),
+        from_filter_state("ratelimit-policy", "spillway_ratelimit_policy"),
+    ]
+}
+
+fn from_filter_state(header: &str, state: &str) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue {
-            key: ROUTE_KEY_HEADER.to_owned(),
-            value: "%FILTER_STATE(wasm.spillway_key:PLAIN)%".to_owned(),
+            key: header.to_owned(),
+            value: format!("%FILTER_STATE(wasm.{state}:PLAIN)%"),
             ..HeaderValue::default()
         }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),

@@ -95,7 +95,8 @@ fn json(configuration: &Configuration) -> String {
 /// The extension configs of a fleet's filters.
 pub(super) fn extension_configs(filters: &[Filter], module: Module<'_>) -> ResourceSet {
     ResourceSet::new(filters.iter().map(|Filter { name, configuration }| {
-        Arc::new(Resource::new(name, &extension_config::extension_config(name, configuration, module)))
+        let message = |running| extension_config::extension_config(name, configuration, module, running);
+        Arc::new(Resource::new(name, &message(false)).with_update(&message(true)))
     }))
 }
 

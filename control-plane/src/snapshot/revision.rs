@@ -77,7 +77,7 @@ impl Revisions {
             hash.update(part.len().to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let content = hexadecimal(&hash.finalize()).to_string();
+        let content = hexadecimal(&hash.finalize());
         match self.entries.get_mut(gateway) {
             Some(entry) if entry.content == content => entry.revision,
             Some(entry) => {

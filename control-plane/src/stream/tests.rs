@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use envoy_types::pb::google::protobuf::StringValue;
 
 use super::*;
-use crate::snapshot::ResourceSet;
+use crate::snapshot::{Resource, ResourceSet};
 
 /// Names of resources, each with its content.
 type Contents<'a> = &'a [(&'a str, &'a str)];
@@ -108,7 +108,7 @@ impl Client {
     }
 
     fn next(&mut self) -> Option<Response> {
-        let response = self.stream.next()?;
+        let response = self.stream.respond()?;
         self.nonces.insert(response.kind, response.nonce.clone());
         let mut unique: Vec<_> = response.resources.iter().map(|resource| resource.name()).collect();
         unique.dedup();
@@ -266,6 +266,59 @@ fn line_5_what_a_node_refused_is_not_sent_when_it_reconnects() {
     client.stream.recall([(Listener, refused(bad))]);
     client.ask(Listener, change(&[], &[]));
     assert_eq!(client.due(), [said(Listener, &["a", "b"], &[])]);
+}
+
+#[test]
+fn line_5_a_filter_is_sent_again_because_its_module_may_have_been_downloaded_meanwhile() {
+    let mut client = Client::delta(&snapshot(&[(ExtensionConfig, &[("f", "1"), ("g", "1")])]));
+    client.ask(ExtensionConfig, change(&["f", "g"], &[]));
+    let first = client.next().unwrap();
+    assert!(first.resources.iter().all(|delivery| !delivery.update));
+    client.answer(ExtensionConfig, change(&[], &[]), None);
+    assert_eq!(client.stream.retry_in(), None);
+
+    client.update(&snapshot(&[(ExtensionConfig, &[("f", "2"), ("g", "1")])]));
+    let mut delays = Vec::new();
+    loop {
+        let sent = client.next().unwrap();
+        assert_eq!(Client::said(&sent), said(ExtensionConfig, &["f"], &[]));
+        assert!(sent.resources[0].update, "it has one that works, and must keep it until the new one does");
+        client.answer(ExtensionConfig, change(&[], &[]), Some("Unable to create Wasm plugin"));
+        assert_eq!(client.due(), []);
+        let Some(delay) = client.stream.retry_in() else { break };
+        delays.push(delay);
+        client.stream.retry();
+    }
+    assert!(delays.is_sorted() && delays.len() < 10, "{delays:?}");
+
+    // Something new is tried from the start, and an acceptance ends it.
+    client.update(&snapshot(&[(ExtensionConfig, &[("f", "3"), ("g", "1")])]));
+    client.next();
+    client.answer(ExtensionConfig, change(&[], &[]), Some("Unable to create Wasm plugin"));
+    assert_eq!(client.stream.retry_in(), Some(delays[0]));
+    client.stream.retry();
+    client.next();
+    client.answer(ExtensionConfig, change(&[], &[]), None);
+    assert_eq!(client.stream.retry_in(), None);
+}
+
+#[test]
+fn a_reconnected_proxy_has_a_filter_that_must_keep_working() {
+    let now = snapshot(&[(ExtensionConfig, &[("f", "2"), ("new", "1")])]);
+    let mut client = Client::delta(&now);
+    client.ask(ExtensionConfig, holding(&["f", "new"], &[("f", "another version")]));
+    let mut updates = Vec::new();
+    for delivery in
+        client.stream.respond().into_iter().chain(client.stream.respond()).flat_map(|r| r.resources)
+    {
+        updates.push((delivery.name().to_string(), delivery.update));
+    }
+    updates.sort();
+    assert_eq!(updates, [("f".to_owned(), true), ("new".to_owned(), false)]);
+
+    let mut client = Client::state(&now);
+    client.ask(ExtensionConfig, Interest::Exactly { names: names(&["f"]), version: "another".into() });
+    assert!(client.next().unwrap().resources[0].update);
 }
 
 #[test]
@@ -687,6 +740,25 @@ fn line_29_what_refused_routes_still_use_is_not_removed() {
     assert_eq!(client.due(), []);
     client.update(&snapshot(&[(Cluster, &[("new", "1")]), (Route, &[("r", "3")])]));
     assert_eq!(client.settle(), [said(Route, &["r"], &[]), said(Cluster, &[], &["old"])]);
+}
+
+#[test]
+fn line_29_endpoints_are_not_removed_before_their_cluster() {
+    let mut client = Client::delta(&snapshot(&[
+        (Cluster, &[("old", "1")]),
+        (Endpoints, &[("old", "1")]),
+        (Route, &[("r", "1")]),
+    ]));
+    client.ask(Cluster, change(&[], &[]));
+    client.ask(Endpoints, change(&["old"], &[]));
+    client.ask(Route, change(&["r"], &[]));
+    client.settle();
+    client.update(&snapshot(&[(Route, &[("r", "2")])]));
+    assert_eq!(client.due(), [said(Route, &["r"], &[])]);
+    client.answer(Route, change(&[], &[]), None);
+    assert_eq!(client.due(), [said(Cluster, &[], &["old"])]);
+    client.answer(Cluster, change(&[], &[]), None);
+    assert_eq!(client.due(), [said(Endpoints, &[], &["old"])]);
 }
 
 #[test]
