@@ -8,7 +8,9 @@ use serde::de::IgnoredAny;
 mod de;
 pub mod diagnostic;
 pub mod kind;
+pub mod reference;
 mod scalar;
+pub mod schema;
 mod suggest;
 mod syntax;
 mod text;
@@ -77,10 +79,13 @@ impl<'de> Deserialize<'de> for ApiVersion {
     }
 }
 
-#[derive(Deserialize)]
+/// What identifies a document.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
+    /// A DNS label, unique among the documents of its kind.
     #[serde(deserialize_with = "syntax::label")]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63))]
     name: String,
 }
 

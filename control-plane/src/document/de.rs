@@ -282,7 +282,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             (_, Some(Scalar::Text(text))) => text,
             _ => return Err(self.mismatch(suggest::one_of(variants))),
         };
-        if suggest::is_later_value(name, word) {
+        if suggest::is_later_value(name, word, variants) {
             return Err(Error::not_yet(format!("`{word}`")));
         }
         visitor.visit_enum(word.into_deserializer())

@@ -71,6 +71,7 @@ pub enum Spec {
 pub struct Gateway {
     /// The Envoys whose `node.cluster` is this.
     #[serde(deserialize_with = "syntax::fleet")]
+    #[schemars(length(min = 1, max = 253))]
     pub fleet: String,
     /// Without listeners only the extension config `spillway/<gateway>` is published, for Envoys whose listeners come from elsewhere.
     #[serde(default)]
@@ -87,6 +88,7 @@ pub struct Gateway {
 pub struct Listener {
     /// A DNS label, unique in the Gateway.
     #[serde(deserialize_with = "syntax::label")]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63))]
     pub name: String,
     /// An IP address; `0.0.0.0` where not given.
     #[serde(default = "any_address", deserialize_with = "syntax::address")]
@@ -150,6 +152,7 @@ pub struct ParentRef {
 pub struct Rule {
     /// A DNS label, unique in the route.
     #[serde(deserialize_with = "syntax::label")]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63))]
     pub name: String,
     /// Any of; every request where empty.
     #[serde(default)]
@@ -179,10 +182,10 @@ pub struct Rule {
 pub struct Match {
     /// `PathPrefix /` where not given.
     pub path: Option<PathMatch>,
-    /// `GET`, `POST` and so on.
+    /// `GET`, `POST` and so on; every method where not given.
     #[serde(default, deserialize_with = "syntax::method")]
     pub method: Option<String>,
-    /// Headers that must have exactly these values.
+    /// Headers that the request must have.
     #[serde(default)]
     pub headers: Vec<HeaderMatch>,
     /// Query parameters.
@@ -199,11 +202,12 @@ pub struct Match {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathMatch {
-    /// How `value` is compared.
+    /// How `value` is compared; `PathPrefix` where not given.
     #[serde(rename = "type", default)]
     pub kind: PathMatchKind,
     /// An absolute path without query; what is not ASCII is percent-encoded.
     #[serde(deserialize_with = "syntax::path")]
+    #[schemars(regex(pattern = "^/[^?#]*$"))]
     pub value: String,
 }
 
@@ -226,8 +230,9 @@ pub struct HeaderMatch {
     pub name: String,
     /// The whole value.
     #[serde(deserialize_with = "syntax::header_value")]
+    #[schemars(length(min = 1))]
     pub value: String,
-    /// How `value` is compared.
+    /// How `value` is compared; `Exact` where not given.
     #[serde(rename = "type", default)]
     pub kind: HeaderMatchKind,
 }
@@ -259,7 +264,7 @@ fn one() -> u32 {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
-    /// What is spoken to the endpoints.
+    /// What is spoken to the endpoints; `HTTP1` where not given.
     #[serde(default)]
     pub protocol: BackendProtocol,
     /// Where it runs. Empty: every request is answered 503.

@@ -381,3 +381,18 @@ fn files_that_come_and_go_while_reading_do_no_harm() {
         }
     });
 }
+
+#[test]
+fn the_examples_are_valid() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    let directories: Vec<_> = fs::read_dir(examples)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    assert!(directories.len() >= 4);
+    for dir in directories {
+        let model = FileStore::new(&dir).load().unwrap_or_else(|error| panic!("{}\n{error}", dir.display()));
+        assert!(!model.gateways.is_empty(), "{}", dir.display());
+    }
+}
