@@ -112,6 +112,7 @@ struct Scratch {
 
 impl Engine {
     /// Compiles a configuration, or says everything that is wrong with it. Touches no store: an engine may be built only to see whether it can be.
+    /// It comes into force with its first [`Engine::decide`] or [`Engine::tick`]; time until then counts at the rates of its predecessor.
     pub fn new(configuration: Configuration) -> Result<Self, ConfigError> {
         let problems = configuration.problems();
         if !problems.is_empty() {

@@ -205,6 +205,31 @@ fn requests_from_before_the_opening_are_no_probe_results() {
 }
 
 #[test]
+fn requests_from_before_the_opening_say_nothing_about_the_time_after_it() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    let mut slow = keyless();
+    let early: Vec<_> = (0..18).filter_map(|_| ask(&mut slow, &request, &mut store, SECOND)).collect();
+    let late = early.len() / 2;
+    // The store does not hear of most of these until the breaker is closed again.
+    let mut early = early.into_iter();
+    for admission in early.by_ref().take(late) {
+        slow.complete(admission, FAILED, &mut store, SECOND);
+    }
+    opened(&mut engine, &mut store, SECOND);
+    for _ in 0..3 {
+        assert!(send(&mut engine, &request, OK, &mut store, 3 * SECOND));
+    }
+    assert_eq!(changes(&mut engine), ["half-open", "closed"]);
+    slow.tick(&mut store, 4 * SECOND);
+    for admission in early {
+        slow.complete(admission, FAILED, &mut store, 4 * SECOND);
+    }
+    slow.retire(&mut store, 4 * SECOND);
+    assert_eq!(changes(&mut slow), [""; 0]);
+    assert!(ask(&mut keyless(), &request, &mut store, 4 * SECOND).is_some());
+}
+
+#[test]
 fn a_probe_whose_end_nobody_knows_gives_its_ticket_back() {
     let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
     opened(&mut engine, &mut store, SECOND);
@@ -322,6 +347,22 @@ fn a_rejected_request_takes_no_tokens_and_no_ticket() {
         (0..9).filter_map(|_| ask(&mut engine, &request, &mut store, 4 * SECOND)).collect::<Vec<_>>()
     });
     assert_eq!(tickets.count(), 2, "of three");
+}
+
+#[test]
+fn outcomes_reach_the_store_before_a_worker_forgets_their_key() {
+    let mut store = Shared::default();
+    let mut engine = engine(breaker(&json!([{ "header": "k" }])));
+    let bad = Described::default().header("k", "bad");
+    for _ in 0..4 {
+        assert!(send(&mut engine, &bad, FAILED, &mut store, SECOND));
+    }
+    assert_eq!(changes(&mut engine), [""; 0], "three of four are waiting");
+    for key in 0..500_u32 {
+        let other = Described::default().header("k", key.to_le_bytes());
+        assert!(send(&mut engine, &other, OK, &mut store, SECOND));
+    }
+    assert_eq!(changes(&mut engine), ["open"]);
 }
 
 #[test]
@@ -460,6 +501,37 @@ proptest! {
         let (results, _) = interleave(memory, &schedule, 4, work);
         let expected: &[&str] = if fails { &["open"] } else if probes == 3 { &["closed"] } else { &[] };
         prop_assert_eq!(results.concat(), expected);
+    }
+
+    /// Of two half-open breakers and a limit, a request that one of them rejects keeps nothing, in any interleaving.
+    #[test]
+    fn who_gets_no_ticket_gives_back_what_else_it_had(schedule in prop::collection::vec(any::<u8>(), 1..200)) {
+        let rule = |name: &str, probes: u32| json!({ "name": name, "window": "10s", "minRequests": 4,
+            "trip": { "errorRatio": "50%" }, "openFor": "2s", "probes": probes });
+        let limit = json!([{ "name": "r", "rate": "1/h", "burst": 20 }]);
+        let both = json!([{ "name": "p", "rateLimits": limit, "circuitBreakers": [rule("a", 3), rule("b", 2)] }]);
+        let mut store = Shared::default();
+        let mut first = engine(both.clone());
+        for _ in 0..4 {
+            assert!(send(&mut first, &Described::default(), FAILED, &mut store, SECOND));
+        }
+        first.retire(&mut store, SECOND);
+        prop_assert_eq!(changes(&mut first), ["open", "open"]);
+
+        let work = |_: usize, store: &mut Scheduled| {
+            let mut engine = engine(both.clone());
+            let admissions: Vec<_> = (0..3).filter_map(|_| ask(&mut engine, &Described::default(), store, 4 * SECOND)).collect();
+            admissions.len()
+        };
+        let memory = store.memory.borrow().clone();
+        let (admitted, memory) = interleave(memory, &schedule, 4, work);
+        prop_assert_eq!(admitted.iter().sum::<usize>(), 2);
+        *store.memory.borrow_mut() = memory;
+
+        let mut tickets = engine(json!([{ "name": "p", "circuitBreakers": [rule("a", 3)] }]));
+        prop_assert_eq!(count(&mut tickets, &Described::default(), &mut store, 4 * SECOND, 9), 1, "tickets of a are left");
+        let mut tokens = engine(json!([{ "name": "p", "rateLimits": limit }]));
+        prop_assert_eq!(count(&mut tokens, &Described::default(), &mut store, 4 * SECOND, 99), 20 - 4 - 2, "tokens are left");
     }
 
     /// Any steps of three workers, in any interleaving: the breaker's changes form a chain, no half-open has more than its tickets, and what closes it are as

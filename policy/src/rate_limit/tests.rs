@@ -51,6 +51,19 @@ fn what_is_left_of_a_lease_goes_back() {
 }
 
 #[test]
+fn a_lease_that_went_back_is_spent_only_once() {
+    let mut store = Shared::default();
+    let mut idle = engine(limit("20000/s", 20_000));
+    assert!(passes(&mut idle, &Described::default(), &mut store, SECOND));
+    idle.retire(&mut store, SECOND);
+    let mut other = engine(limit("20000/s", 20_000));
+    assert_eq!(count(&mut other, &Described::default(), &mut store, SECOND, 30_000), 19_999);
+    assert_eq!(count(&mut idle, &Described::default(), &mut store, SECOND, 30_000), 0);
+    other.retire(&mut store, SECOND);
+    assert_eq!(count(&mut idle, &Described::default(), &mut store, SECOND, 30_000), 0);
+}
+
+#[test]
 fn an_expired_lease_is_put_back_before_anything_is_refused() {
     let mut store = Shared::default();
     let mut idle = engine(limit("1000/h", 1_000));
@@ -204,6 +217,8 @@ proptest! {
                     }
                     *revision += 1;
                     *engine = policy(*revision);
+                    // It comes into force with its first use.
+                    engine.tick(&mut store, theirs);
                 }
                 _ => passed = count(engine, &Described::default(), &mut store, theirs, requests),
             }

@@ -78,8 +78,11 @@ fn a_clock_that_runs_backwards_a_little_gives_nothing_twice() {
     let mut record = Vec::new();
     let terms = terms("1000/s", 1000, 1, 0);
     assert_eq!(drain(&mut record, 1, terms, 10 * SECOND), 1000);
-    assert_eq!(drain(&mut record, 1, terms, 10 * SECOND + 5 * MS), 5);
-    assert_eq!(drain(&mut record, 1, terms, 10 * SECOND), 0);
+    for _ in 0..4 {
+        assert!(take(&mut record, 1, terms, 10 * SECOND + 5 * MS, WAYS));
+    }
+    assert_eq!(drain(&mut record, 1, terms, 10 * SECOND), 1, "the fifth");
+    assert_eq!(drain(&mut record, 1, terms, 10 * SECOND + 5 * MS), 0);
     assert_eq!(drain(&mut record, 1, terms, 10 * SECOND + 6 * MS), 1);
 }
 
@@ -122,6 +125,18 @@ fn an_emptied_key_keeps_its_place_whoever_comes() {
         take(&mut record, other, terms, SECOND, WAYS);
         assert!(!take(&mut record, 1, terms, SECOND, WAYS), "after {other}");
     }
+}
+
+#[test]
+fn a_newcomer_takes_over_the_place_with_the_most_tokens() {
+    let terms = terms("1/h", 5, 1, 0);
+    let mut record = Vec::new();
+    for key in 1..=WAYS as u64 {
+        let taken = if key == 6 { 2 } else { 4 };
+        assert_eq!((0..taken).filter(|_| take(&mut record, key, terms, SECOND, WAYS)).count(), taken);
+    }
+    assert_eq!(drain(&mut record, 77, terms, SECOND), 3, "what the sixth had left");
+    assert_eq!(drain(&mut record, 1, terms, SECOND), 1, "the others have what they had");
 }
 
 #[test]
