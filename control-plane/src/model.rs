@@ -106,6 +106,9 @@ impl Model {
                 route_key: policy.route_key.clone(),
                 rate_limits: policy.rate_limits.clone(),
                 circuit_breakers: policy.circuit_breakers.clone(),
+                concurrency: policy.concurrency.clone(),
+                priority: policy.priority.clone(),
+                degrade: policy.degrade.clone(),
             })
         });
         Configuration { revision: 0, policies: policies.collect() }

@@ -8,9 +8,9 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use spillway_policy::config::{ConfigError, Configuration};
-use spillway_policy::engine::{Admission, Engine, Verdict};
+use spillway_policy::engine::{Admission, Engine, Outcome, Verdict};
 
-use crate::host::{Host, Level};
+use crate::host::{HeaderMap, Host, Level};
 use crate::metrics::Metrics;
 use crate::outcome;
 use crate::reject;
@@ -29,6 +29,8 @@ pub struct Filter<H> {
     host: H,
     roots: Vec<Root>,
     streams: HashMap<u32, Stream, BuildHasherDefault<ContextHasher>>,
+    /// Streams that probe a breaker and whose answers may never end.
+    probes: Vec<u32>,
     /// Streams that the sweep under way has not come to.
     unswept: Vec<u32>,
     metrics: Metrics,
@@ -74,6 +76,7 @@ impl<H: Host> Filter<H> {
             host,
             roots: Vec::new(),
             streams: HashMap::default(),
+            probes: Vec::new(),
             unswept: Vec::new(),
             metrics: Metrics::default(),
         }
@@ -88,13 +91,16 @@ impl<H: Host> Filter<H> {
 
     /// A root context gets its configuration of `size` bytes; `false` refuses it and leaves everything as it was.
     pub fn on_configure(&mut self, root: u32, size: usize) -> bool {
-        let engine = match self.compile(size) {
+        let mut engine = match self.compile(size) {
             Ok(engine) => engine,
             Err(error) => {
                 self.host.log(Level::Error, &format!("spillway: configuration refused: {error}"));
                 return false;
             }
         };
+        if let Some(other) = self.roots.first() {
+            engine.join(&other.engine);
+        }
         self.drop_ended_roots(root);
         self.roots.retain(|other| other.context != root);
         self.roots.push(Root { context: root, engine, store_failures: 0 });
@@ -125,9 +131,20 @@ impl<H: Host> Filter<H> {
             // Without the property the key is not shown; the request is as good as it was.
             self.host.set_property("spillway_key", key).ok();
         }
+        for shadowed in &decision.shadowed {
+            self.metrics.shadowed(shadowed);
+        }
         let action = match decision.verdict {
             Verdict::Admit(admission) => {
+                if let Some(limits) = decision.limits {
+                    // The route adds them to the response. Without the properties they are not there.
+                    self.host.set_property("spillway_ratelimit", limits.rate_limit.as_bytes()).ok();
+                    self.host.set_property("spillway_ratelimit_policy", limits.policy.as_bytes()).ok();
+                }
                 if admission.is_probe() {
+                    if is_long(&self.host) {
+                        self.probes.push(context);
+                    }
                     // A probe is one attempt. If this fails, it counts as its last attempt does.
                     self.host.set_request_header("x-envoy-max-retries", "0").ok();
                 }
@@ -143,7 +160,7 @@ impl<H: Host> Filter<H> {
             Verdict::Reject(reject) => {
                 stream.remove();
                 self.metrics.rejected(&reject);
-                match reject::send(&self.host, &reject) {
+                match reject::send(&self.host, &reject, decision.limits) {
                     Ok(()) => Action::Stop,
                     Err(error) => {
                         // Stopping it now would leave it without any answer.
@@ -164,7 +181,7 @@ impl<H: Host> Filter<H> {
             return;
         };
         let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
-        let outcome = outcome::read(&self.host, has_body);
+        let outcome = outcome::read(&self.host, has_body, root.engine.needs().latency);
         root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
         root.report(&self.host, &mut self.metrics);
     }
@@ -180,11 +197,30 @@ impl<H: Host> Filter<H> {
             root.store_failures = failures;
         }
         self.metrics.flush(&self.host);
+        self.resolve_probes();
         self.sweep_streams();
         self.drop_ended_roots(root);
     }
 
-    /// Forgets streams that the host no longer knows.
+    /// A WebSocket or a gRPC stream may last for days: where one is a probe, the beginning of its answer is the result.
+    fn resolve_probes(&mut self) {
+        let Self { host, roots, streams, probes, metrics, .. } = self;
+        probes.retain(|context| {
+            let Some(Stream { root, admission: Some(admission), .. }) = streams.get_mut(context) else {
+                return false;
+            };
+            let Some(root) = roots.iter_mut().find(|other| other.context == *root) else { return false };
+            if host.set_effective_context(*context).is_err() {
+                return false;
+            }
+            let Some(outcome) = outcome::read_beginning(host) else { return true };
+            root.engine.headers_seen(admission, outcome, &mut SharedData(host), host.now());
+            root.report(host, metrics);
+            false
+        });
+    }
+
+    /// Forgets streams that the host no longer knows. What was counted as in flight for them no longer is.
     fn sweep_streams(&mut self) {
         if self.unswept.is_empty() {
             self.unswept.extend(self.streams.keys());
@@ -192,9 +228,18 @@ impl<H: Host> Filter<H> {
         for _ in 0..SWEEP {
             let Some(context) = self.unswept.pop() else { return };
             if self.streams.contains_key(&context) && self.host.set_effective_context(context).is_err() {
-                self.streams.remove(&context);
+                self.forget(context);
             }
         }
+    }
+
+    fn forget(&mut self, context: u32) {
+        let Some(Stream { root, admission: Some(admission), .. }) = self.streams.remove(&context) else {
+            return;
+        };
+        let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
+        let outcome = Outcome { client_gone: true, ..Outcome::default() };
+        root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
     }
 
     /// Lets go of root contexts that the host no longer knows. It would say so in `proxy_on_delete`, but then for every stream too.
@@ -211,6 +256,12 @@ impl<H: Host> Filter<H> {
         // Further calls are about the context that was called again; it exists, or it would not have been.
         host.set_effective_context(current).ok();
     }
+}
+
+/// Whether the answer to the current request may have no end: a WebSocket or gRPC.
+fn is_long<H: Host>(host: &H) -> bool {
+    let header = |name| host.header(HeaderMap::Request, name).unwrap_or_default();
+    !header("upgrade").is_empty() || header("content-type").starts_with(b"application/grpc")
 }
 
 impl Root {

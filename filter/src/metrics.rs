@@ -38,6 +38,12 @@ impl Metrics {
         self.add(format_args!("spillway_rejected.kind.{}.policy.{policy}.rule.{rule}", kind.as_str()), 1);
     }
 
+    /// A rule in shadow mode would have answered a request here.
+    pub(crate) fn shadowed(&mut self, reject: &Reject<'_>) {
+        let Reject { kind, policy, rule, .. } = *reject;
+        self.add(format_args!("spillway_shadowed.kind.{}.policy.{policy}.rule.{rule}", kind.as_str()), 1);
+    }
+
     /// A breaker has changed its state.
     pub(crate) fn transition(&mut self, transition: &Transition) {
         let Transition { policy, rule, to } = transition;
@@ -111,6 +117,8 @@ mod tests {
         status: 429,
         grpc_status: 8,
         retry_after_secs: 1,
+        body: None,
+        headers: &[],
     };
 
     #[test]

@@ -24,8 +24,8 @@ const RESETS: u64 = flag::UT | flag::LR | flag::UR | flag::UF | flag::UC | flag:
 /// After this status a reset is the ordinary end of the connection that it began.
 const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// Reads the current stream's outcome. `may_be_grpc` saves the question after the content type: a gRPC request always has a body.
-pub(crate) fn read<H: Host>(host: &H, may_be_grpc: bool) -> Outcome {
+/// Reads the current stream's outcome. `timed` asks for the latency too; `may_be_grpc` saves the question after the content type: a gRPC request always has a body.
+pub(crate) fn read<H: Host>(host: &H, may_be_grpc: bool, timed: bool) -> Outcome {
     let headers = if may_be_grpc { host.headers(HeaderMap::Response).ok() } else { None };
     let status = match &headers {
         Some(headers) => headers.get(":status").and_then(number),
@@ -40,7 +40,19 @@ pub(crate) fn read<H: Host>(host: &H, may_be_grpc: bool) -> Outcome {
     let grpc_status = grpc.as_ref().and_then(|headers| grpc_status(host, headers));
     // Without an answer and without a failure it was the client that went away: after asking, or, where the answer comes in trailers, before those came.
     let unanswered = status.is_none() || (grpc.is_some() && grpc_status.is_none());
-    Outcome { status, grpc_status, reset, client_gone: unanswered && !reset }
+    let latency = if timed { number_attribute(host, "response\0backend_latency") } else { None };
+    Outcome { status, grpc_status, reset, client_gone: unanswered && !reset, latency }
+}
+
+/// How an answer has begun whose end is not in sight; `None` if it has not.
+pub(crate) fn read_beginning<H: Host>(host: &H) -> Option<Outcome> {
+    let status = number_attribute(host, "response\0code").and_then(|code| u16::try_from(code).ok())?;
+    Some(Outcome { status: Some(status), ..Outcome::default() })
+}
+
+/// An attribute that is a number.
+fn number_attribute<H: Host>(host: &H, path: &str) -> Option<u64> {
+    host.property(path).ok().and_then(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)))
 }
 
 fn is_grpc(headers: &Headers) -> bool {
@@ -71,12 +83,13 @@ mod tests {
         let host = Fake::default();
         host.response(&[(":status", status)]);
         host.attribute("response\0flags", &flags.to_le_bytes());
-        read(&host, false)
+        read(&host, false, false)
     }
 
     #[test]
     fn an_answer_is_its_status() {
-        let expected = Outcome { status: Some(503), grpc_status: None, reset: false, client_gone: false };
+        let expected =
+            Outcome { status: Some(503), grpc_status: None, reset: false, client_gone: false, latency: None };
         assert_eq!(outcome(b"503", 0), expected);
     }
 
@@ -95,12 +108,12 @@ mod tests {
     fn a_client_that_goes_first_is_no_answer_and_no_reset() {
         let host = Fake::default();
         let gone = Outcome { client_gone: true, ..Outcome::default() };
-        assert_eq!(read(&host, false), gone);
-        assert_eq!(read(&host, true), gone);
+        assert_eq!(read(&host, false, false), gone);
+        assert_eq!(read(&host, true, false), gone);
         host.attribute("response\0flags", &flag::UC.to_le_bytes());
-        assert_eq!(read(&host, false), Outcome { reset: true, ..Outcome::default() });
+        assert_eq!(read(&host, false, false), Outcome { reset: true, ..Outcome::default() });
         host.attribute("response\0flags", b"short");
-        assert_eq!(read(&host, false), gone);
+        assert_eq!(read(&host, false, false), gone);
     }
 
     #[test]
@@ -109,20 +122,20 @@ mod tests {
         let ok = (":status", &b"200"[..]);
         host.response_trailers(&[("grpc-status", b"14")]);
         host.response(&[ok, ("content-type", b"application/json")]);
-        assert_eq!(read(&host, true).grpc_status, None);
+        assert_eq!(read(&host, true, false).grpc_status, None);
         host.response(&[ok, ("content-type", b"application/grpc-web")]);
-        assert_eq!(read(&host, true).grpc_status, None);
+        assert_eq!(read(&host, true, false).grpc_status, None);
         host.response(&[ok, ("content-type", b"application/grpc+proto")]);
-        assert_eq!(read(&host, true).grpc_status, Some(14));
+        assert_eq!(read(&host, true, false).grpc_status, Some(14));
         host.response(&[ok, ("content-type", b"application/grpc"), ("grpc-status", b"0")]);
-        assert_eq!(read(&host, true).grpc_status, Some(0));
-        assert_eq!(read(&host, false).grpc_status, None, "a request without a body");
+        assert_eq!(read(&host, true, false).grpc_status, Some(0));
+        assert_eq!(read(&host, false, false).grpc_status, None, "a request without a body");
     }
 
     #[test]
     fn a_grpc_client_that_leaves_in_the_middle_is_no_outcome() {
         let host = Fake::default();
         host.response(&[(":status", b"200"), ("content-type", b"application/grpc")]);
-        assert!(read(&host, true).client_gone);
+        assert!(read(&host, true, false).client_gone);
     }
 }

@@ -1,23 +1,32 @@
 //! Answering a request in the upstream's place.
 
-use spillway_policy::engine::Reject;
+use spillway_policy::engine::{Limits, Reject};
 
 use crate::host::{Host, LocalResponse, Refused};
 
 /// The response header that names the rule.
 pub(crate) const REJECTED_BY: &str = "x-spillway-rejected-by";
 
-/// Answers the current request, saying which rule refused it. Envoy gives a gRPC request a gRPC answer.
-pub(crate) fn send<H: Host>(host: &H, reject: &Reject<'_>) -> Result<(), Refused> {
-    let Reject { kind, policy, rule, status, grpc_status, retry_after_secs } = *reject;
+/// Answers the current request, saying which rule refused it, with the rule's own body and headers if it has some. Envoy gives a gRPC request a gRPC answer.
+pub(crate) fn send<H: Host>(
+    host: &H,
+    reject: &Reject<'_>,
+    limits: Option<Limits<'_>>,
+) -> Result<(), Refused> {
+    let Reject { kind, policy, rule, status, grpc_status, retry_after_secs, body, headers: own } = *reject;
     let message = format!("rejected by {}/{policy}/{rule}", kind.as_str());
     let rejected_by = message.strip_prefix("rejected by ").unwrap_or_default();
     let retry_after = retry_after_secs.to_string();
+    let mut headers = vec![(REJECTED_BY, rejected_by), ("retry-after", retry_after.as_str())];
+    if let Some(Limits { rate_limit, policy }) = limits {
+        headers.extend([("ratelimit", rate_limit), ("ratelimit-policy", policy)]);
+    }
+    headers.extend(own.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     host.send_local_response(&LocalResponse {
         status,
         details: kind.detail(),
-        body: &message,
-        headers: &[(REJECTED_BY, rejected_by), ("retry-after", &retry_after)],
+        body: body.unwrap_or(&message),
+        headers: &headers,
         grpc_status,
     })
 }

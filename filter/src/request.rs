@@ -55,6 +55,10 @@ impl<H: Host> engine::Request for Request<'_, H> {
     fn client_address(&self) -> Option<Cow<'_, [u8]>> {
         self.attribute("source\0address")
     }
+
+    fn server_name(&self) -> Option<Cow<'_, [u8]>> {
+        self.attribute("connection\0requested_server_name")
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) enum Thing {
     Path,
     Backend,
     ClientAddress,
+    Sni,
     /// A header, by its number in [`Needs::headers`].
     Header(u32),
 }
@@ -26,7 +27,8 @@ impl Thing {
             Self::Path => 2,
             Self::Backend => 3,
             Self::ClientAddress => 4,
-            Self::Header(header) => 5 + header as usize,
+            Self::Sni => 5,
+            Self::Header(header) => 6 + header as usize,
         }
     }
 }
@@ -50,6 +52,7 @@ impl Needs {
             Thing::Path => self.path = true,
             Thing::Backend => self.backend = true,
             Thing::ClientAddress => self.client_address = true,
+            Thing::Sni => self.sni = true,
             Thing::Header(_) => {}
         }
         thing
@@ -95,6 +98,7 @@ impl Asked {
                 Thing::Path => request.path(),
                 Thing::Backend => request.backend(),
                 Thing::ClientAddress => request.client_address(),
+                Thing::Sni => request.server_name(),
                 Thing::Header(header) => {
                     needs.headers.get(header as usize).and_then(|name| request.header(name))
                 }

@@ -1,8 +1,11 @@
 //! Circuit breakers that all workers of a proxy share.
 //!
-//! Outcomes are failures when the response's status is 5xx, when the upstream failed without a whole answer of its own (reset, refused, timeout), or, in gRPC,
+//! Where nothing else is said, outcomes are failures when the response's status is 5xx, when the upstream failed without a whole answer of its own (reset, refused, timeout), or, in gRPC,
 //! when the status is `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` or `DATA_LOSS`. A client that goes away is no outcome. The breaker opens when the share of
-//! failures among the outcomes in its window is at least `errorRatio`, and there are `minRequests` of them or more.
+//! failures among the outcomes in its window is at least `errorRatio`, or that of slow answers at least `slow.ratio`, and there are `minRequests` of them or more; or when
+//! there are `errorCount` failures, however many requests there were.
+//!
+//! With `backoff` each half-open that fails makes the next opening longer by `factor`, up to `max`; closing makes it `openFor` again.
 //!
 //! The state is in the store; each worker looks at it again when what it knows is five milliseconds old, and adds the outcomes that it has counted
 //! at most as often. So open means open on every worker within five milliseconds. Tickets for probes are always taken from the store: there are never more than `probes`
@@ -13,12 +16,14 @@
 
 mod cell;
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use self::cell::{Cell, Permit, ProbeResult, State, Tally, Terms};
-use crate::config;
-use crate::decision::Transition;
+use crate::config::{self, Failures};
+use crate::decision::{Outcome, Transition};
 use crate::engine::Needs;
+use crate::reaction::Reaction;
 use crate::record::Reader;
 use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError};
@@ -28,7 +33,7 @@ use crate::unit::Ratio;
 /// Places in a record.
 const WAYS: usize = 4;
 
-/// Records in the table of a breaker with key: 1,024 of four places take about half a megabyte.
+/// Records in the table of a breaker with key: 1,024 of four places take about two thirds of a megabyte.
 const RECORDS: u16 = 1_024;
 
 /// How old what a worker knows may be, and what it has counted.
@@ -43,6 +48,10 @@ pub(crate) struct Breaker {
     pub(crate) policy: Rc<str>,
     pub(crate) rule: Rc<str>,
     pub(crate) key: RuleKey,
+    pub(crate) reaction: Reaction,
+    failures: Failures,
+    /// Answers that take longer, in nanoseconds, are slow.
+    slow: Option<u64>,
     terms: Terms,
     table: Table,
     /// By fingerprint, [`REMEMBERED`] at most.
@@ -84,6 +93,13 @@ pub(crate) enum Check {
     Reject { wait: u64 },
 }
 
+/// What a breaker makes of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) failed: bool,
+    pub(crate) slow: bool,
+}
+
 /// What an admission remembers for a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Watch {
@@ -104,31 +120,51 @@ const fn is_recent(then: u64, now: u64) -> bool {
 
 impl Breaker {
     pub(crate) fn new(policy: Rc<str>, rule: config::CircuitBreaker, needs: &mut Needs) -> Self {
-        // The fields that nothing acts on yet refuse every value.
         let config::CircuitBreaker {
             name,
             key,
             window,
             min_requests,
-            trip: config::Trip { error_ratio, slow: None, error_count: None },
+            trip: config::Trip { error_ratio, slow, error_count },
             open_for,
             probes,
-            failures: None,
-            backoff: None,
-            mode: None,
-            on_failure: None,
-            response: None,
+            failures,
+            backoff,
+            mode,
+            on_failure,
+            response,
         } = rule;
+        needs.latency |= slow.is_some();
         let terms = Terms {
             part: Terms::part_of(window.as_nanos()),
             min_requests: min_requests.get(),
             error_ratio: error_ratio.map(Ratio::basis_points),
+            slow_ratio: slow.map(|slow| slow.ratio.basis_points()),
+            error_count: error_count.map(NonZeroU32::get),
             open_for: open_for.as_nanos(),
+            factor: backoff.map_or(1, |backoff| backoff.factor.get()),
+            longest: backoff.map_or(0, |backoff| backoff.max.as_nanos()),
             probes: probes.get(),
         };
         let key = RuleKey::compile(&key, needs);
         let table = Table::new("breaker", &policy, &name, (!key.is_empty()).then_some(RECORDS));
-        Self { policy, rule: Rc::from(name.as_str()), key, terms, table, known: Vec::new() }
+        Self {
+            policy,
+            rule: Rc::from(name.as_str()),
+            key,
+            reaction: Reaction::new(mode, on_failure, response),
+            failures: failures.unwrap_or_default(),
+            slow: slow.map(|slow| slow.over.as_nanos()),
+            terms,
+            table,
+            known: Vec::new(),
+        }
+    }
+
+    /// What an outcome says about the upstream; `None`: nothing.
+    pub(crate) fn verdict(&self, outcome: &Outcome, latency: u64) -> Option<Verdict> {
+        let failed = outcome.failed(&self.failures)?;
+        Some(Verdict { failed, slow: self.slow.is_some_and(|slow| latency > slow) })
     }
 
     pub(crate) const fn table(&self) -> &Table {
@@ -185,7 +221,7 @@ impl Breaker {
     pub(crate) fn complete<S>(
         &mut self,
         watch: Watch,
-        failed: Option<bool>,
+        verdict: Option<Verdict>,
         access: &mut Access<'_, S>,
     ) -> Result<(), StoreError>
     where
@@ -194,9 +230,10 @@ impl Breaker {
         let Watch { slot, generation, ticket } = watch;
         let now = access.now;
         if let Some(ticket) = ticket {
-            let result = match failed {
-                Some(true) => ProbeResult::Failure,
-                Some(false) => ProbeResult::Success,
+            // Where slow answers trip the breaker, a slow one does not close it.
+            let result = match verdict {
+                Some(Verdict { failed: false, slow: false }) => ProbeResult::Success,
+                Some(_) => ProbeResult::Failure,
                 None => ProbeResult::Unknown,
             };
             return self
@@ -205,7 +242,7 @@ impl Breaker {
                 })
                 .map(|_| ());
         }
-        let Some(failed) = failed else { return Ok(()) };
+        let Some(Verdict { failed, slow }) = verdict else { return Ok(()) };
         let mut known = self.recall(slot, access);
         if generation < known.generation {
             return Ok(());
@@ -213,7 +250,7 @@ impl Breaker {
         if generation > known.generation {
             known = Known { slot, generation, ..Known::default() };
         }
-        known.pending.add(Tally::one(failed));
+        known.pending.add(Tally::one(failed, slow));
         self.remember(known);
         if is_recent(known.counted, now) { Ok(()) } else { self.flush(slot, access) }
     }

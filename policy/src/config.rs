@@ -4,7 +4,10 @@
 //! language that no code acts on yet has the type [`NotYet`], which refuses every value.
 
 mod check;
+mod failure;
+mod pressure;
 mod problem;
+mod reaction;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -14,7 +17,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::unit::{Duration, Rate, Ratio};
 
+pub use self::failure::{Failures, GrpcStatus, Statuses};
+pub use self::pressure::{Adaptive, Concurrency, Degrade, Pressure, Priority};
 pub use self::problem::{ConfigError, PathSegment, Problem};
+pub use self::reaction::{Mode, OnFailure, Response};
+pub use crate::cost::{Cost, HeaderCost};
+pub use crate::request_match::{PathMatch, PathMatchKind, RequestMatch, ValueMatch, ValueMatchKind};
 
 impl Configuration {
     /// Reads the filter's JSON. The meaning is checked by [`Configuration::problems`].
@@ -55,6 +63,15 @@ pub struct Policy {
     /// Circuit breakers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub circuit_breakers: Vec<CircuitBreaker>,
+    /// Bulkheads and adaptive limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub concurrency: Vec<Concurrency>,
+    /// Who is shed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// What is given up under pressure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degrade: Vec<Degrade>,
 }
 
 /// A part of the traffic, named as Envoy names it.
@@ -116,30 +133,80 @@ pub struct RateLimit {
     /// The bucket's size in tokens; one second of `rate`, at least 1, where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
-    /// Only requests that match.
-    #[serde(default, skip_serializing)]
-    pub when: Option<NotYet>,
-    /// Tokens that one request takes.
-    #[serde(default, skip_serializing)]
-    pub cost: Option<NotYet>,
-    /// Whether one proxy or the whole fleet shares the buckets.
-    #[serde(default, skip_serializing)]
-    pub scope: Option<NotYet>,
+    /// Only requests that match any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<RequestMatch>,
+    /// Tokens that one request takes; 1 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Who shares the buckets.
+    #[serde(default, skip_serializing_if = "LimitScope::is_proxy")]
+    pub scope: LimitScope,
     /// Other rates for single keys.
-    #[serde(default, skip_serializing)]
-    pub overrides: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
     /// Whether it rejects or only counts.
-    #[serde(default, skip_serializing)]
-    pub mode: Option<NotYet>,
-    /// What happens when the shared store refuses.
-    #[serde(default, skip_serializing)]
-    pub on_failure: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Mode::is_enforce")]
+    pub mode: Mode,
+    /// What happens when the shared store does not answer.
+    #[serde(default, skip_serializing_if = "OnFailure::is_allow")]
+    pub on_failure: OnFailure,
     /// What a rejected client is told.
-    #[serde(default, skip_serializing)]
-    pub response: Option<NotYet>,
-    /// `RateLimit` headers on responses.
-    #[serde(default, skip_serializing)]
-    pub rate_limit_headers: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+    /// `RateLimit` and `RateLimit-Policy` on responses. Such a rule takes no leases, so that what it says is true.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rate_limit_headers: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Another rate for one key of a limit. The key has a bucket of its own then, which is full when the override is made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Override {
+    /// The whole key, as it is made of its parts.
+    pub key: String,
+    /// Tokens per time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// The bucket's size in tokens; one second of `rate`, at least 1, where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<NonZeroU32>,
+    /// Whether the limit passes this key by.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unlimited: bool,
+}
+
+/// Who shares the buckets of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum LimitScope {
+    /// The workers of one proxy.
+    #[default]
+    Proxy,
+}
+
+impl LimitScope {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    const fn is_proxy(&self) -> bool {
+        matches!(self, Self::Proxy)
+    }
+}
+
+impl<'de> Deserialize<'de> for LimitScope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "proxy" => Ok(Self::Proxy),
+            "fleet" => Err(de::Error::custom(NOT_AVAILABLE_YET)),
+            other => Err(de::Error::custom(format!("expected proxy or fleet, found {other:?}"))),
+        }
+    }
 }
 
 /// Stops sending to something that fails, and finds out gently when it is well again.
@@ -163,20 +230,42 @@ pub struct CircuitBreaker {
     /// Exactly so many requests pass while half-open; all must succeed.
     pub probes: NonZeroU32,
     /// Which outcomes count as failures.
-    #[serde(default, skip_serializing)]
-    pub failures: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Failures>,
     /// Lengthens `openFor` with each failed half-open.
-    #[serde(default, skip_serializing)]
-    pub backoff: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
     /// Whether it rejects or only counts.
-    #[serde(default, skip_serializing)]
-    pub mode: Option<NotYet>,
-    /// What happens when the shared store refuses.
-    #[serde(default, skip_serializing)]
-    pub on_failure: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Mode::is_enforce")]
+    pub mode: Mode,
+    /// What happens when the shared store does not answer.
+    #[serde(default, skip_serializing_if = "OnFailure::is_allow")]
+    pub on_failure: OnFailure,
     /// What a rejected client is told.
-    #[serde(default, skip_serializing)]
-    pub response: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+}
+
+/// How `openFor` grows while probes go on failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backoff {
+    /// Each failed half-open multiplies it by this, 1 to 100.
+    pub factor: NonZeroU32,
+    /// It never grows beyond.
+    pub max: Duration,
+}
+
+/// Slow answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slow {
+    /// An answer whose first byte takes longer than this is slow.
+    pub over: Duration,
+    /// The share of slow ones among the outcomes in the window.
+    pub ratio: Ratio,
 }
 
 /// What trips a circuit breaker; any of those given.
@@ -188,11 +277,11 @@ pub struct Trip {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_ratio: Option<Ratio>,
     /// The share of slow responses in the window.
-    #[serde(default, skip_serializing)]
-    pub slow: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
     /// The number of failures in the window.
-    #[serde(default, skip_serializing)]
-    pub error_count: Option<NotYet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_count: Option<NonZeroU32>,
 }
 
 /// The error for every value of a [`NotYet`] field.
@@ -253,6 +342,59 @@ pub enum KeySource {
     },
     /// A constant.
     Value(String),
+    /// The request's method.
+    Method,
+    /// A query parameter, percent-decoded.
+    Query(String),
+    /// A cookie.
+    Cookie(String),
+    /// Something of a gRPC call.
+    Grpc(GrpcSource),
+    /// The server name that the client asked for in its TLS handshake.
+    Sni,
+}
+
+/// What of a gRPC call. Requests whose content type does not say gRPC have none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum GrpcSource {
+    /// `shop.Orders` of `/shop.Orders/Place`.
+    Service,
+    /// `Place` of `/shop.Orders/Place`.
+    Method,
+    /// A value of the call's metadata, by its name.
+    Metadata(String),
+}
+
+// Written by hand, because not every format that documents come in has enums with content.
+impl<'de> Deserialize<'de> for GrpcSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Fields {
+            metadata: String,
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = GrpcSource;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("service, method or {metadata: name}")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<GrpcSource, E> {
+                match name {
+                    "service" => Ok(GrpcSource::Service),
+                    "method" => Ok(GrpcSource::Method),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(name), &self)),
+                }
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, fields: A) -> Result<GrpcSource, A::Error> {
+                let Fields { metadata } = Fields::deserialize(de::value::MapAccessDeserializer::new(fields))?;
+                Ok(GrpcSource::Metadata(metadata))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// Where a part of a key comes from: exactly one of these, `template` and `key` counting as one.
@@ -276,20 +418,48 @@ pub struct KeySourceFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     /// The request's method.
-    #[serde(skip_serializing)]
-    method: Option<NotYet>,
-    /// A query parameter's value.
-    #[serde(skip_serializing)]
-    query: Option<NotYet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<Only>,
+    /// A query parameter's value, percent-decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
     /// A cookie's value.
-    #[serde(skip_serializing)]
-    cookie: Option<NotYet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<String>,
     /// The service, the method or a metadata value of a gRPC request.
-    #[serde(skip_serializing)]
-    grpc: Option<NotYet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<GrpcSource>,
     /// The server name that the client asked for in TLS.
-    #[serde(skip_serializing)]
-    sni: Option<NotYet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<Only>,
+}
+
+/// `true`, the only value of a source that has nothing to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "bool", into = "bool")]
+struct Only;
+
+impl TryFrom<bool> for Only {
+    type Error = &'static str;
+    fn try_from(value: bool) -> Result<Self, Self::Error> {
+        if value { Ok(Self) } else { Err("expected true") }
+    }
+}
+
+impl From<Only> for bool {
+    fn from(_: Only) -> Self {
+        true
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Only {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "True".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "const": true })
+    }
 }
 
 /// The client's address as a key.
@@ -297,8 +467,9 @@ pub struct KeySourceFields {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ClientAddress"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ClientAddressFields {
-    /// How many leading bits count, at most 128; all where not given.
+    /// How many leading bits count; all where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 128)))]
     prefix: Option<u8>,
 }
 
@@ -312,20 +483,37 @@ impl TryFrom<KeySourceFields> for KeySource {
             header,
             client_address,
             value,
-            method: None,
-            query: None,
-            cookie: None,
-            grpc: None,
-            sni: None,
+            method,
+            query,
+            cookie,
+            grpc,
+            sni,
         } = fields;
-        match (template, key, header, client_address, value) {
-            (Some(template), Some(key), None, None, None) => Ok(Self::Template { template, key }),
-            (None, None, Some(header), None, None) => Ok(Self::Header(header)),
-            (None, None, None, Some(ClientAddressFields { prefix }), None) => {
-                Ok(Self::ClientAddress { prefix })
-            }
-            (None, None, None, None, Some(value)) => Ok(Self::Value(value)),
-            _ => Err("expected exactly one source: template with key, header, clientAddress or value".into()),
+        let template = match (template, key) {
+            (None, None) => None,
+            (Some(template), Some(key)) => Some(Self::Template { template, key }),
+            (Some(_), None) => return Err("a template needs a key such as \"{tenant}\" beside it".into()),
+            (None, Some(_)) => return Err("a key without a template".into()),
+        };
+        let found = [
+            template,
+            header.map(Self::Header),
+            client_address.map(|ClientAddressFields { prefix }| Self::ClientAddress { prefix }),
+            value.map(Self::Value),
+            method.map(|Only| Self::Method),
+            query.map(Self::Query),
+            cookie.map(Self::Cookie),
+            grpc.map(Self::Grpc),
+            sni.map(|Only| Self::Sni),
+        ];
+        let mut found = found.into_iter().flatten();
+        match (found.next(), found.next()) {
+            (Some(source), None) => Ok(source),
+            _ => Err(
+                "expected exactly one source: template with key, header, method, query, cookie, grpc, sni, \
+                clientAddress or value"
+                    .into(),
+            ),
         }
     }
 }
@@ -342,6 +530,11 @@ impl From<KeySource> for KeySourceFields {
                 Self { client_address: Some(ClientAddressFields { prefix }), ..none }
             }
             KeySource::Value(value) => Self { value: Some(value), ..none },
+            KeySource::Method => Self { method: Some(Only), ..none },
+            KeySource::Query(query) => Self { query: Some(query), ..none },
+            KeySource::Cookie(cookie) => Self { cookie: Some(cookie), ..none },
+            KeySource::Grpc(grpc) => Self { grpc: Some(grpc), ..none },
+            KeySource::Sni => Self { sni: Some(Only), ..none },
         }
     }
 }

@@ -75,20 +75,30 @@ impl Cost {
         let mut problems = Vec::new();
         match self {
             Self::Fixed(tokens) if *tokens > burst => {
-                problems.push(problem(&[], format!("no request could ever pass: it costs {tokens}, a full bucket holds {burst}")));
+                problems.push(problem(
+                    &[],
+                    format!("no request could ever pass: it costs {tokens}, a full bucket holds {burst}"),
+                ));
             }
             Self::Fixed(_) => {}
             Self::Header(HeaderCost { header, default, min, max }) => {
                 let most = max.unwrap_or(burst);
                 if !is_header_name(header) {
-                    problems.push(problem(&[field("header")], format!("expected a header's name, found {header:?}")));
+                    problems.push(problem(
+                        &[field("header")],
+                        format!("expected a header's name, found {header:?}"),
+                    ));
                 }
                 if most > burst {
-                    let message = format!("a request that costs {most} could never pass: a full bucket holds {burst}");
+                    let message =
+                        format!("a request that costs {most} could never pass: a full bucket holds {burst}");
                     problems.push(problem(&[field("max")], message));
                 }
                 if *min > most {
-                    problems.push(problem(&[field("min")], format!("min is {min}, more than max, which is {most}")));
+                    problems.push(problem(
+                        &[field("min")],
+                        format!("min is {min}, more than max, which is {most}"),
+                    ));
                 }
                 if !(*min..=most.max(*min)).contains(default) {
                     let message = format!("the default is {default}, which is not between min and max");
@@ -102,7 +112,8 @@ impl Cost {
 
 /// Whether this can be the name of a header ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)), a pseudo-header excepted.
 pub(crate) fn is_header_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// A compiled cost.
@@ -155,13 +166,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fake::Fake;
+    use crate::testing::Described;
 
     fn charge(json: &str, header: Option<&[u8]>) -> u32 {
         let mut needs = Needs::default();
         let cost: Cost = serde_json::from_str(json).unwrap();
         let charge = Charge::compile(Some(&cost), &mut needs);
-        let mut request = Fake::default();
+        let mut request = Described::default();
         if let Some(value) = header {
             request = request.header("x-cost", value);
         }
@@ -174,7 +185,15 @@ mod tests {
 
     #[test]
     fn a_header_is_clamped() {
-        for (value, tokens) in [("5", 5), (" 7 ", 7), ("0", 2), ("1", 2), ("11", 10), ("99999999999999999999999", 10), ("007", 7)] {
+        for (value, tokens) in [
+            ("5", 5),
+            (" 7 ", 7),
+            ("0", 2),
+            ("1", 2),
+            ("11", 10),
+            ("99999999999999999999999", 10),
+            ("007", 7),
+        ] {
             assert_eq!(charge(BOUNDED, Some(value.as_bytes())), tokens, "{value}");
         }
     }
@@ -201,14 +220,25 @@ mod tests {
         assert_eq!(problems("101").len(), 1);
         assert_eq!(problems(r#"{"header": "x-cost"}"#), [""; 0]);
         assert!(problems(r#"{"header": "x-cost", "max": 101}"#)[0].starts_with("max: "));
-        assert!(problems(r#"{"header": "x-cost", "min": 5, "max": 4, "default": 5}"#)[0].starts_with("min: "));
+        assert!(
+            problems(r#"{"header": "x-cost", "min": 5, "max": 4, "default": 5}"#)[0].starts_with("min: ")
+        );
         assert!(problems(r#"{"header": "x-cost", "min": 5, "max": 9}"#)[0].starts_with("default: "));
         assert!(problems(r#"{"header": "x cost"}"#)[0].starts_with("header: "));
     }
 
     #[test]
     fn other_shapes_are_refused() {
-        for json in ["-1", "4294967296", "\"5\"", "[]", r#"{"default": 1}"#, r#"{"header": "x", "more": 1}"#, "1.5", "null"] {
+        for json in [
+            "-1",
+            "4294967296",
+            "\"5\"",
+            "[]",
+            r#"{"default": 1}"#,
+            r#"{"header": "x", "more": 1}"#,
+            "1.5",
+            "null",
+        ] {
             assert!(serde_json::from_str::<Cost>(json).is_err(), "{json}");
         }
         for json in ["7", r#"{"header":"x-cost","default":1,"min":1,"max":100}"#] {

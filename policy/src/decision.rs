@@ -1,8 +1,12 @@
 //! What the engine says about a request, and what it is told about its end.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::circuit_breaker::Watch;
+use crate::concurrency::Hold;
+use crate::config::Failures;
+use crate::reaction::Reaction;
 
 /// What to do with a request, and the route key for whoever wants it.
 #[derive(Debug)]
@@ -11,6 +15,21 @@ pub struct Decision<'e> {
     pub key: Option<&'e [u8]>,
     /// Whether the request passes.
     pub verdict: Verdict<'e>,
+    /// What rules in shadow mode would have rejected. Empty, without heap, for most requests.
+    pub shadowed: Vec<Reject<'e>>,
+    /// What the client is to be told of its limits, where a rule tells it.
+    pub limits: Option<Limits<'e>>,
+}
+
+/// The values of two response headers, after
+/// [draft-ietf-httpapi-ratelimit-headers](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/): they are true as long as nobody else takes from the
+/// same buckets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits<'e> {
+    /// `RateLimit`: what is left (`r`) and after how many seconds there is more (`t`).
+    pub rate_limit: &'e str,
+    /// `RateLimit-Policy`: how much a full bucket holds (`q`) and in how many seconds an empty one fills (`w`).
+    pub policy: &'e str,
 }
 
 /// Whether a request passes.
@@ -37,6 +56,10 @@ pub struct Reject<'e> {
     pub grpc_status: u32,
     /// After how many seconds a retry can succeed, if nobody else comes; rounded up, at least 1.
     pub retry_after_secs: u64,
+    /// The rule's own body, if it has one.
+    pub body: Option<&'e str>,
+    /// The rule's own headers, names in lower case.
+    pub headers: &'e [(String, String)],
 }
 
 /// The kinds of rule that can reject.
@@ -46,31 +69,45 @@ pub enum Kind {
     RateLimit,
     /// A circuit breaker is open.
     CircuitBreaker,
+    /// As many requests are in flight as may be.
+    Concurrency,
+    /// There is pressure, and the request is among those that are given up first.
+    Degrade,
 }
 
 impl Kind {
-    /// As in headers and metrics: `rate-limit`, `circuit-breaker`.
+    /// As in headers and metrics: `rate-limit` and so on.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate-limit",
             Self::CircuitBreaker => "circuit-breaker",
+            Self::Concurrency => "concurrency",
+            Self::Degrade => "degrade",
         }
     }
 
-    /// The response code detail: `spillway_rate_limit`, `spillway_circuit_breaker`.
+    /// The response code detail: `spillway_rate_limit` and so on.
     pub const fn detail(self) -> &'static str {
         match self {
             Self::RateLimit => "spillway_rate_limit",
             Self::CircuitBreaker => "spillway_circuit_breaker",
+            Self::Concurrency => "spillway_concurrency",
+            Self::Degrade => "spillway_degrade",
         }
     }
 }
 
-/// What the engine must remember of an admitted request. Costs no heap unless more than one breaker watches the request.
+/// What the engine must remember of an admitted request. Costs no heap unless more than one breaker or more than one bulkhead is concerned.
 #[derive(Debug, Default)]
 pub struct Admission {
     first: Option<(u32, Watch)>,
     more: Vec<(u32, Watch)>,
+    first_hold: Option<(u32, Hold)>,
+    more_holds: Vec<(u32, Hold)>,
+    /// The policies that measure themselves by this request.
+    pub(crate) measured: Option<Arc<[u32]>>,
+    /// When it was admitted.
+    pub(crate) since: u64,
 }
 
 impl Admission {
@@ -80,8 +117,10 @@ impl Admission {
     }
 
     /// Whether anything wants to hear how the request ended; if not, [`Engine::complete`] need not be called.
+    ///
+    /// [`Engine::complete`]: crate::engine::Engine::complete
     pub fn is_watched(&self) -> bool {
-        self.first.is_some()
+        self.first.is_some() || self.first_hold.is_some() || self.measured.is_some()
     }
 
     /// Has a breaker, by its number, hear of the end, if it wants to.
@@ -94,8 +133,29 @@ impl Admission {
         }
     }
 
+    /// Has a bulkhead, by its number, hear of the end.
+    pub(crate) fn hold(&mut self, bulkhead: u32, hold: Hold) {
+        if self.first_hold.is_none() {
+            self.first_hold = Some((bulkhead, hold));
+        } else {
+            self.more_holds.push((bulkhead, hold));
+        }
+    }
+
     pub(crate) fn watches(&self) -> impl Iterator<Item = (u32, Watch)> + '_ {
         self.first.iter().chain(&self.more).copied()
+    }
+
+    pub(crate) fn holds(&self) -> impl Iterator<Item = (u32, Hold)> + '_ {
+        self.first_hold.iter().chain(&self.more_holds).copied()
+    }
+
+    /// Forgets the probes: they have been resolved.
+    pub(crate) fn resolve_probes(&mut self) {
+        self.more.retain(|(_, watch)| !watch.is_probe());
+        if self.first.is_some_and(|(_, watch)| watch.is_probe()) {
+            self.first = self.more.pop();
+        }
     }
 }
 
@@ -110,22 +170,23 @@ pub struct Outcome {
     pub reset: bool,
     /// The client went away first: nothing is known about the upstream, so this is no outcome.
     pub client_gone: bool,
+    /// How long the upstream took to begin its answer, in nanoseconds; where it is `None`, the time since the admission is taken.
+    pub latency: Option<u64>,
 }
 
 impl Outcome {
     /// Whether the upstream failed; `None`: nobody knows.
-    pub(crate) fn failed(&self) -> Option<bool> {
-        let Self { status, grpc_status, reset, client_gone } = *self;
+    pub(crate) fn failed(&self, failures: &Failures) -> Option<bool> {
+        let Self { status, grpc_status, reset, client_gone, latency: _ } = *self;
         if client_gone || (status.is_none() && grpc_status.is_none() && !reset) {
             return None;
         }
-        let by_status = status.is_some_and(|status| (500..600).contains(&status));
-        Some(reset || by_status || grpc_status.is_some_and(|code| GRPC_FAILURES.contains(&code)))
+        let by_status = status.is_some_and(|status| failures.statuses.iter().any(|one| one.contains(status)));
+        let by_grpc =
+            grpc_status.is_some_and(|code| failures.grpc_statuses.iter().any(|one| one.code() == code));
+        Some((reset && failures.resets) || by_status || by_grpc)
     }
 }
-
-/// `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`.
-const GRPC_FAILURES: [u32; 5] = [2, 4, 13, 14, 15];
 
 /// A breaker's states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,20 +223,29 @@ pub struct Transition {
 
 impl<'e> Reject<'e> {
     /// After so many nanoseconds a retry can succeed.
-    pub(crate) fn new(kind: Kind, policy: &'e str, rule: &'e str, wait: u64) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        policy: &'e str,
+        rule: &'e str,
+        wait: u64,
+        reaction: Option<&'e Reaction>,
+    ) -> Self {
         let (status, grpc_status) = match kind {
             // RESOURCE_EXHAUSTED
             Kind::RateLimit => (429, 8),
             // UNAVAILABLE
-            Kind::CircuitBreaker => (503, 14),
+            Kind::CircuitBreaker | Kind::Concurrency | Kind::Degrade => (503, 14),
         };
+        let answer = reaction.and_then(|reaction| reaction.response.as_ref());
         Self {
             kind,
             policy,
             rule,
-            status,
+            status: answer.and_then(|answer| answer.status).unwrap_or(status),
             grpc_status,
             retry_after_secs: wait.div_ceil(1_000_000_000).max(1),
+            body: answer.and_then(|answer| answer.body.as_deref()),
+            headers: answer.map(|answer| answer.headers.as_slice()).unwrap_or_default(),
         }
     }
 }
@@ -190,12 +260,13 @@ mod tests {
         let grpc = |code| Outcome { grpc_status: Some(code), ..http(200) };
         let reset = Outcome { reset: true, ..Outcome::default() };
         for failure in [http(500), http(503), http(599), reset, Outcome { reset: true, ..http(200) }] {
-            assert_eq!(failure.failed(), Some(true), "{failure:?}");
+            assert_eq!(failure.failed(&Failures::default()), Some(true), "{failure:?}");
         }
         for success in [http(200), http(101), http(404), http(429), http(499), http(600)] {
-            assert_eq!(success.failed(), Some(false), "{success:?}");
+            assert_eq!(success.failed(&Failures::default()), Some(false), "{success:?}");
         }
-        let failures: Vec<u32> = (0..=16).filter(|code| grpc(*code).failed() == Some(true)).collect();
+        let failures: Vec<u32> =
+            (0..=16).filter(|code| grpc(*code).failed(&Failures::default()) == Some(true)).collect();
         assert_eq!(failures, [2, 4, 13, 14, 15]);
     }
 
@@ -205,13 +276,13 @@ mod tests {
         for outcome in
             [gone, Outcome { status: Some(503), ..gone }, Outcome { reset: true, ..gone }, Outcome::default()]
         {
-            assert_eq!(outcome.failed(), None, "{outcome:?}");
+            assert_eq!(outcome.failed(&Failures::default()), None, "{outcome:?}");
         }
     }
 
     #[test]
     fn retry_after_is_whole_seconds_rounded_up_and_never_none() {
-        let after = |wait| Reject::new(Kind::RateLimit, "p", "r", wait).retry_after_secs;
+        let after = |wait| Reject::new(Kind::RateLimit, "p", "r", wait, None).retry_after_secs;
         assert_eq!([0, 1, 1_000_000_000, 1_000_000_001, 3_600_000_000_000].map(after), [1, 1, 1, 2, 3600]);
     }
 }

@@ -10,21 +10,30 @@
 mod ruling;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use self::ruling::{Keys, Refusal, Ruling};
+use self::ruling::{Findings, Keys, Refusal, Ruling};
 use crate::asked::{Asked, Thing};
 use crate::circuit_breaker::Breaker;
-use crate::config::{Configuration, Policy};
-use crate::rate_limit::{Claim, RateLimit};
+use crate::concurrency::Bulkhead;
+use crate::config::{Configuration, Failures, Policy};
+use crate::degrade::{Degrading, MOST};
+use crate::presence;
+use crate::priority::Priority;
+use crate::rate_limit::RateLimit;
+use crate::reaction::Reaction;
 use crate::route_key::RouteKey;
 use crate::scope::{Cache, Index};
-use crate::store::Store;
-use crate::table::{Access, Seed, Slot};
+use crate::store::{Store, StoreError};
+use crate::table::{Access, Seed};
 
 pub use crate::config::ConfigError;
-pub use crate::decision::{Admission, BreakerState, Decision, Kind, Outcome, Reject, Transition, Verdict};
+pub use crate::decision::{
+    Admission, BreakerState, Decision, Kind, Limits, Outcome, Reject, Transition, Verdict,
+};
 
 /// What the engine may ask about a request. Each answer may cost a call to the host, so the engine asks only for what the
 /// policies that apply need ([`Engine::needs`] says what that can be), and for each thing at most once a request.
@@ -43,6 +52,8 @@ pub trait Request {
     fn backend(&self) -> Option<Cow<'_, [u8]>>;
     /// The client's address as text, with or without port: `192.0.2.1:4242`, `[2001:db8::1]:4242`, `2001:db8::1`.
     fn client_address(&self) -> Option<Cow<'_, [u8]>>;
+    /// The server name of the client's TLS handshake (`connection.requested_server_name`).
+    fn server_name(&self) -> Option<Cow<'_, [u8]>>;
 }
 
 /// What an engine's configuration can make it ask, and whether it wants to hear how requests end.
@@ -61,6 +72,10 @@ pub struct Needs {
     pub backend: bool,
     /// The client's address.
     pub client_address: bool,
+    /// The server name.
+    pub sni: bool,
+    /// Whether [`Outcome::latency`] is looked at.
+    pub latency: bool,
     /// Whether [`Engine::complete`] does anything for any admission.
     pub outcomes: bool,
 }
@@ -74,6 +89,10 @@ pub struct Engine {
     policies: Vec<PolicyRules>,
     breakers: Vec<Breaker>,
     limits: Vec<RateLimit>,
+    bulkheads: Vec<Bulkhead>,
+    degrading: Vec<Degrading>,
+    /// Of the whole VM: its engines share it.
+    presence: presence::OfVm,
     /// When this worker first used it.
     since: Option<u64>,
     seed: Option<Seed>,
@@ -87,8 +106,11 @@ pub struct Engine {
 #[derive(Debug)]
 struct PolicyRules {
     route_key: Option<RouteKey>,
+    priority: Option<Priority>,
     breakers: Range<u32>,
     limits: Range<u32>,
+    bulkheads: Range<u32>,
+    degrading: Option<u32>,
 }
 
 /// What is asked for requests of one route, in order.
@@ -96,8 +118,12 @@ struct PolicyRules {
 struct Plan {
     /// The policy whose route key it is.
     route_key: Option<u32>,
+    /// The policy whose priority it is.
+    priority: Option<u32>,
     breakers: Vec<u32>,
     limits: Vec<u32>,
+    bulkheads: Vec<u32>,
+    degrading: Arc<[u32]>,
 }
 
 /// Buffers that are used again for each request, so that a decision allocates nothing.
@@ -106,8 +132,9 @@ struct Scratch {
     route_key: Vec<u8>,
     key: Vec<u8>,
     record: Vec<u8>,
-    claims: Vec<Claim>,
-    probes: Vec<(u32, Slot)>,
+    findings: Findings,
+    rate_limit: String,
+    rate_limit_policy: String,
 }
 
 impl Engine {
@@ -123,24 +150,44 @@ impl Engine {
         let mut needs =
             Needs { route_name: index.needs_route(), filter_chain: index.needs_chain(), ..Needs::default() };
         let (mut breakers, mut limits) = (Vec::new(), Vec::new());
+        let (mut bulkheads, mut degrading) = (Vec::new(), Vec::new());
         let mut compiled = Vec::with_capacity(policies.len());
         for policy in policies {
-            let Policy { name, applies_to: _, route_key, rate_limits, circuit_breakers } = policy;
+            let Policy {
+                name,
+                applies_to: _,
+                route_key,
+                rate_limits,
+                circuit_breakers,
+                concurrency,
+                priority,
+                degrade,
+            } = policy;
             let name: Rc<str> = Rc::from(name.as_str());
-            let first = (number(breakers.len()), number(limits.len()));
+            let first = (number(breakers.len()), number(limits.len()), number(bulkheads.len()));
             for rule in circuit_breakers {
                 breakers.push(Breaker::new(Rc::clone(&name), rule, &mut needs));
             }
             for rule in rate_limits {
                 limits.push(RateLimit::new(Rc::clone(&name), rule, revision, &mut needs));
             }
+            let measured = (!degrade.is_empty()).then(|| {
+                degrading.push(Degrading::new(Rc::clone(&name), &degrade, &mut needs));
+                number(degrading.len() - 1)
+            });
+            for rule in concurrency {
+                bulkheads.push(Bulkhead::new(Rc::clone(&name), rule, measured, &mut needs));
+            }
             compiled.push(PolicyRules {
                 route_key: (!route_key.is_empty()).then(|| RouteKey::compile(&route_key, &mut needs)),
+                priority: priority.map(|priority| Priority::compile(&priority, &mut needs)),
                 breakers: first.0..number(breakers.len()),
                 limits: first.1..number(limits.len()),
+                bulkheads: first.2..number(bulkheads.len()),
+                degrading: measured,
             });
         }
-        needs.outcomes = !breakers.is_empty();
+        needs.outcomes = !breakers.is_empty() || !bulkheads.is_empty() || !degrading.is_empty();
         Ok(Self {
             needs,
             index,
@@ -148,6 +195,9 @@ impl Engine {
             policies: compiled,
             breakers,
             limits,
+            bulkheads,
+            degrading,
+            presence: presence::OfVm::default(),
             since: None,
             seed: None,
             asked: Asked::default(),
@@ -157,6 +207,11 @@ impl Engine {
         })
     }
 
+    /// Makes this engine one of the same VM as `other`: the VM's heartbeat, by which others know that what it has in flight still counts, is given by the [`Engine::tick`] of either.
+    pub fn join(&mut self, other: &Self) {
+        self.presence = other.presence.clone();
+    }
+
     /// What [`Engine::decide`] may ask.
     pub fn needs(&self) -> &Needs {
         &self.needs
@@ -164,9 +219,9 @@ impl Engine {
 
     /// Whether a request passes.
     ///
-    /// Breakers are asked before limits, so that what is not sent anyway takes no tokens; probes' tickets are taken last, and if there is none left after all, the tokens go
-    /// back. Where several rules of a kind reject, the one with the longest wait is named, because a retry before that is in vain. A rule for which the store does not answer lets
-    /// the request pass.
+    /// First all rules are asked, and only if all agree anything is taken: a request that is rejected takes no tokens, no place in flight and no probe's ticket. They are asked in
+    /// this order: degrade, breakers, concurrency, limits. The first kind that rejects is named, and of several rules of that kind the one with the longest wait, because a retry
+    /// before that is in vain. A rule for which the store does not answer lets the request pass, or not, as its `onFailure` says.
     pub fn decide<R, S>(&mut self, request: &R, store: &mut S, now_ns: u64) -> Decision<'_>
     where
         R: Request + ?Sized,
@@ -180,14 +235,39 @@ impl Engine {
         key.clear();
         let has_key = route_key.is_some_and(|route_key| route_key.extract(request, needs, asked, key));
 
-        let verdict = match self.rule(&plan, request, store, now_ns) {
+        let ruled = self.rule(&plan, request, store, now_ns);
+        self.tell();
+        let verdict = match ruled {
             Ok(admission) => Verdict::Admit(admission),
-            Err(Refusal { kind, rule, wait }) => {
-                let (policy, rule) = self.name(kind, rule);
-                Verdict::Reject(Reject::new(kind, policy, rule, wait))
-            }
+            Err(refusal) => Verdict::Reject(self.reject(refusal)),
         };
-        Decision { key: has_key.then_some(self.scratch.route_key.as_slice()), verdict }
+        let Scratch { route_key, findings, rate_limit, rate_limit_policy, .. } = &self.scratch;
+        let shadowed = findings.shadowed.iter().map(|refusal| self.reject(*refusal)).collect();
+        let limits =
+            (!findings.standings.is_empty()).then_some(Limits { rate_limit, policy: rate_limit_policy });
+        Decision { key: has_key.then_some(route_key.as_slice()), verdict, shadowed, limits }
+    }
+
+    /// Writes what the client is told of its limits.
+    fn tell(&mut self) {
+        let Self { limits, scratch, .. } = self;
+        let Scratch { findings, rate_limit, rate_limit_policy, .. } = scratch;
+        rate_limit.clear();
+        rate_limit_policy.clear();
+        for standing in &findings.standings {
+            let Some(limit) = limits.get(standing.limit as usize) else { continue };
+            let separator = if rate_limit.is_empty() { "" } else { ", " };
+            let seconds = |nanos: u64| nanos.div_ceil(1_000_000_000);
+            let (rule, next, window) = (&limit.rule, seconds(standing.next), seconds(standing.window).max(1));
+            // Writing to a String can't fail.
+            let _ = write!(rate_limit, "{separator}\"{rule}\";r={};t={next}", standing.remaining);
+            let _ = write!(rate_limit_policy, "{separator}\"{rule}\";q={};w={window}", standing.quota);
+        }
+    }
+
+    fn reject(&self, Refusal { kind, rule, wait }: Refusal) -> Reject<'_> {
+        let (policy, name, reaction) = self.named(kind, rule).unwrap_or_default();
+        Reject::new(kind, policy, name, wait, reaction)
     }
 
     /// What applies to the request.
@@ -205,15 +285,20 @@ impl Engine {
         }
         let has_route_key =
             |policy| policies.get(policy as usize).is_some_and(|rules| rules.route_key.is_some());
+        let has_priority =
+            |policy| policies.get(policy as usize).is_some_and(|rules| rules.priority.is_some());
         let chain = if needs.filter_chain { asked.get(Thing::FilterChain, needs, request) } else { None };
         let chain = chain.map(<[u8]>::to_vec);
         let route = if needs.route_name { asked.get(Thing::RouteName, needs, request) } else { None };
-        let applying = index.find(route, chain.as_deref(), has_route_key);
+        let applying = index.find(route, chain.as_deref(), has_route_key, has_priority);
         let rules = || applying.policies.iter().filter_map(|policy| policies.get(*policy as usize));
         plans.insert(Plan {
             route_key: applying.route_key,
             breakers: rules().flat_map(|rules| rules.breakers.clone()).collect(),
             limits: rules().flat_map(|rules| rules.limits.clone()).collect(),
+            bulkheads: rules().flat_map(|rules| rules.bulkheads.clone()).collect(),
+            degrading: rules().filter_map(|rules| rules.degrading).collect(),
+            priority: applying.priority,
         })
     }
 
@@ -223,35 +308,106 @@ impl Engine {
         S: Store + ?Sized,
     {
         let since = *self.since.get_or_insert(now);
-        let Self { needs, asked, seed, breakers, limits, transitions, store_failures, .. } = self;
-        let Scratch { route_key, key, record, claims, probes } = &mut self.scratch;
+        let mut presence = self.presence.take();
+        let Self { needs, asked, seed, policies, breakers, limits, bulkheads, degrading, .. } = self;
+        let Self { transitions, store_failures, .. } = self;
+        let Scratch { route_key, key, record, findings, .. } = &mut self.scratch;
         let keys = Keys { request, needs, asked, route_key, key, seed };
         let access = Access { store, bytes: record, transitions, now, since };
-        Ruling { keys, breakers, limits, access, store_failures }.decide(plan, claims, probes)
+        let priority = plan.priority.and_then(|policy| policies.get(policy as usize)?.priority.as_ref());
+        let presence_of_vm = &mut presence;
+        let ruled = Ruling {
+            keys,
+            breakers,
+            limits,
+            bulkheads,
+            degrading,
+            priority,
+            presence: presence_of_vm,
+            access,
+            store_failures,
+        }
+        .decide(plan, findings);
+        self.presence.set(presence);
+        ruled
     }
 
-    fn name(&self, kind: Kind, rule: u32) -> (&str, &str) {
-        let rule = rule as usize;
-        let names = match kind {
-            Kind::RateLimit => self.limits.get(rule).map(|limit| (&limit.policy, &limit.rule)),
-            Kind::CircuitBreaker => self.breakers.get(rule).map(|breaker| (&breaker.policy, &breaker.rule)),
-        };
-        names.map(|(policy, rule)| (&**policy, &**rule)).unwrap_or_default()
+    fn named(&self, kind: Kind, rule: u32) -> Option<(&str, &str, Option<&Reaction>)> {
+        let index = rule as usize;
+        Some(match kind {
+            Kind::RateLimit => {
+                let limit = self.limits.get(index)?;
+                (&limit.policy, &limit.rule, Some(&limit.reaction))
+            }
+            Kind::CircuitBreaker => {
+                let breaker = self.breakers.get(index)?;
+                (&breaker.policy, &breaker.rule, Some(&breaker.reaction))
+            }
+            Kind::Concurrency => {
+                let bulkhead = self.bulkheads.get(index)?;
+                (&bulkhead.policy, &bulkhead.rule, Some(&bulkhead.reaction))
+            }
+            Kind::Degrade => {
+                let degrading = self.degrading.get((rule / MOST) as usize)?;
+                let rule = degrading.rules.get((rule % MOST) as usize)?;
+                (&degrading.policy, &rule.rule, Some(&rule.reaction))
+            }
+        })
     }
 
-    /// Takes note of how an admitted request ended. An admission that is dropped instead does no lasting harm: a lost probe's ticket expires.
+    /// Takes note of how an admitted request ended. Every admission must come here, however the request ended: it may be counted as in flight. Only those of a worker that has broken
+    /// down are done without, when its heartbeat has stopped; a lost probe's ticket expires.
     #[allow(clippy::needless_pass_by_value, reason = "an admission is completed once")]
     pub fn complete<S>(&mut self, admission: Admission, outcome: Outcome, store: &mut S, now_ns: u64)
     where
         S: Store + ?Sized,
     {
-        let failed = outcome.failed();
+        self.hear(&admission, &outcome, false, store, now_ns);
+        let failed = outcome.failed(&Failures::default());
+        let latency = outcome.latency.unwrap_or_else(|| now_ns.saturating_sub(admission.since));
         let since = *self.since.get_or_insert(now_ns);
-        let Self { breakers, scratch, transitions, store_failures, .. } = self;
+        let presence = self.presence.take();
+        let Self { bulkheads, degrading, scratch, transitions, store_failures, .. } = self;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now: now_ns, since };
-        for (number, watch) in admission.watches() {
+        let answered = (failed == Some(false)).then_some(latency);
+        for (number, hold) in admission.holds() {
+            let Some(bulkhead) = bulkheads.get_mut(number as usize) else { continue };
+            if bulkhead.release(hold, answered, &presence, &mut access).is_err() {
+                *store_failures += 1;
+            }
+        }
+        for number in admission.measured.iter().flat_map(|numbers| numbers.iter()) {
+            let Some(degrading) = degrading.get_mut(*number as usize) else { continue };
+            if let Some(failed) = failed {
+                degrading.answered(failed, latency);
+            }
+        }
+        self.presence.set(presence);
+    }
+
+    /// Takes note that an answer has begun whose end may be far: a WebSocket's or a streaming gRPC call's. For the breakers that the request probes this is the result: it succeeded, if
+    /// `outcome` is no failure. Everything else waits for [`Engine::complete`].
+    pub fn headers_seen<S>(&mut self, admission: &mut Admission, outcome: Outcome, store: &mut S, now_ns: u64)
+    where
+        S: Store + ?Sized,
+    {
+        self.hear(admission, &outcome, true, store, now_ns);
+        admission.resolve_probes();
+    }
+
+    /// Has the breakers hear, all or only those that are probed.
+    fn hear<S>(&mut self, admission: &Admission, outcome: &Outcome, probes: bool, store: &mut S, now: u64)
+    where
+        S: Store + ?Sized,
+    {
+        let latency = outcome.latency.unwrap_or_else(|| now.saturating_sub(admission.since));
+        let since = *self.since.get_or_insert(now);
+        let Self { breakers, scratch, transitions, store_failures, .. } = self;
+        let mut access = Access { store, bytes: &mut scratch.record, transitions, now, since };
+        for (number, watch) in admission.watches().filter(|(_, watch)| !probes || watch.is_probe()) {
             let Some(breaker) = breakers.get_mut(number as usize) else { continue };
-            if breaker.complete(watch, failed, &mut access).is_err() {
+            let verdict = breaker.verdict(outcome, latency);
+            if breaker.complete(watch, verdict, &mut access).is_err() {
                 *store_failures += 1;
             }
         }
@@ -280,18 +436,30 @@ impl Engine {
         S: Store + ?Sized,
     {
         let since = *self.since.get_or_insert(now);
-        let Self { breakers, limits, scratch, transitions, store_failures, .. } = self;
+        let mut presence = self.presence.take();
+        let Self { breakers, limits, bulkheads, degrading, scratch, transitions, store_failures, .. } = self;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now, since };
+        let mut note = |result: Result<(), StoreError>| *store_failures += u64::from(result.is_err());
+        if !bulkheads.is_empty() {
+            // A VM without traffic takes a seat too: it may be the only one left to see that another is gone.
+            note(presence.owner(access.store).map(|_| ()));
+        }
+        note(presence.tick(access.store, now));
         for breaker in breakers {
-            if breaker.flush_pending(all, &mut access).is_err() {
-                *store_failures += 1;
-            }
+            note(breaker.flush_pending(all, &mut access));
         }
         for limit in limits {
-            if limit.return_lease(all, &mut access).is_err() {
-                *store_failures += 1;
+            note(limit.return_leases(all, &mut access));
+        }
+        for bulkhead in bulkheads {
+            note(bulkhead.settle(all, &presence, &mut access));
+        }
+        for degrading in degrading {
+            if all || degrading.is_due(now) {
+                note(degrading.visit(&mut access));
             }
         }
+        self.presence.set(presence);
     }
 
     /// The breakers' changes since the last call, oldest first. [`Engine::decide`], [`Engine::complete`], [`Engine::tick`] and [`Engine::retire`] can make some.

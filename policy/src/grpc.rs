@@ -21,10 +21,17 @@ mod tests {
 
     #[test]
     fn the_content_type_says_it() {
-        for value in ["application/grpc", "application/grpc+proto", "application/grpc;charset=x", "Application/GRPC+json"] {
+        for value in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;charset=x",
+            "Application/GRPC+json",
+        ] {
             assert!(is_content_type(value.as_bytes()), "{value}");
         }
-        for value in ["", "application/json", "application/grpc-web", "application/grpcx", "application/gr", "x"] {
+        for value in
+            ["", "application/json", "application/grpc-web", "application/grpcx", "application/gr", "x"]
+        {
             assert!(!is_content_type(value.as_bytes()), "{value}");
         }
     }

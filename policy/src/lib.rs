@@ -8,14 +8,25 @@
 
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod asked;
 mod circuit_breaker;
+mod concurrency;
 pub mod config;
+mod cookie;
+mod cost;
 mod decision;
+mod degrade;
 pub mod engine;
+mod grpc;
+mod presence;
+mod priority;
+mod query;
 mod quota;
 mod rate_limit;
+mod reaction;
 mod record;
+mod request_match;
 mod route_key;
 mod scope;
 pub mod store;

@@ -45,6 +45,11 @@ impl Quota {
         (self.units_per_nano, self.burst)
     }
 
+    /// The tokens in a full bucket.
+    pub(crate) const fn burst(self) -> u32 {
+        self.burst
+    }
+
     /// A full bucket.
     pub(crate) fn full(self) -> Level {
         Level::tokens(self.burst)
@@ -56,9 +61,9 @@ impl Quota {
         Level(level.0.saturating_add(inflow)).min(self.full())
     }
 
-    /// Nanoseconds until `level` has grown to one token.
-    pub(crate) fn wait(self, level: Level) -> u64 {
-        let missing = u128::from(UNITS_PER_TOKEN).saturating_sub(level.0);
+    /// Nanoseconds until `level` has grown to so many tokens.
+    pub(crate) fn wait(self, level: Level, tokens: u32) -> u64 {
+        let missing = Level::tokens(tokens).0.saturating_sub(level.0);
         u64::try_from(missing.div_ceil(u128::from(self.units_per_nano))).unwrap_or(u64::MAX)
     }
 
@@ -133,7 +138,7 @@ mod tests {
         let hour = 3_600_000_000_000;
         assert_eq!(slow.refill(Level::default(), hour - 1).whole(), 0);
         assert_eq!(slow.refill(Level::default(), hour).whole(), 1);
-        assert_eq!(slow.wait(Level::default()), hour);
+        assert_eq!(slow.wait(Level::default(), 1), hour);
         assert_eq!(slow.refill(Level::default(), u64::MAX), slow.full());
     }
 
@@ -142,7 +147,7 @@ mod tests {
         let fast = quota("4294967295/s", u32::MAX);
         assert_eq!(fast.refill(Level::default(), 1).whole(), 4);
         assert_eq!(fast.refill(Level::default(), 1_000_000_000), fast.full());
-        assert_eq!(fast.wait(Level::default()), 1);
+        assert_eq!(fast.wait(Level::default(), 1), 1);
         assert_eq!(fast.refill(fast.full(), u64::MAX), fast.full());
     }
 

@@ -5,17 +5,24 @@
 //!
 //! Where the rate is high, a worker takes tokens of a bucket without key in *leases* and spends them without asking the store. Leased tokens have left the
 //! shared bucket, which may fill up behind them: over any time `t`, `workers` workers admit at most `burst + rate * t + workers * lease` requests, where a lease
-//! is five milliseconds' worth of tokens and never more than a hundredth of the burst (0 where that is less than two tokens). Buckets with a key
-//! and slow ones have no leases and are exact.
+//! is five milliseconds' worth of tokens and never more than a hundredth of the burst (0 where that is less than two tokens). Buckets with a key,
+//! slow ones and those whose rule tells clients what is left have no leases and are exact.
+//!
+//! A key with an override has a bucket of its own, outside the table. It is full when the override is made, and the key's place in the table begins anew when the override is
+//! taken away: such an edit can give one key one burst.
 
 mod buckets;
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use self::buckets::{Buckets, Terms, WAYS};
 use crate::config;
+use crate::cost::Charge;
 use crate::engine::Needs;
-use crate::quota::Quota;
+use crate::quota::{Level, Quota};
+use crate::reaction::Reaction;
+use crate::request_match::Matcher;
 use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError, Version};
 use crate::table::{ATTEMPTS, Access, ONLY, Slot, Table};
@@ -32,10 +39,25 @@ pub(crate) struct RateLimit {
     pub(crate) policy: Rc<str>,
     pub(crate) rule: Rc<str>,
     pub(crate) key: RuleKey,
+    pub(crate) when: Matcher,
+    pub(crate) charge: Charge,
+    pub(crate) reaction: Reaction,
+    /// Whether clients are told what is left.
+    pub(crate) tells: bool,
+    /// The limit's own buckets, then those of the overrides.
+    buckets: Vec<Source>,
+    /// Which of them a key has; `None`: no limit.
+    overrides: HashMap<Box<[u8]>, Option<u16>>,
+}
+
+/// Where tokens come from: a table of buckets, or a single one.
+#[derive(Debug)]
+struct Source {
     quota: Quota,
     revision: u64,
     table: Table,
     lease: Lease,
+    leases: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +78,10 @@ impl Lease {
 pub(crate) struct Claim {
     /// Which of the engine's limits.
     pub(crate) limit: u32,
+    /// Which of its buckets.
+    source: u16,
     slot: Slot,
+    cost: u32,
     from: From,
     taken: bool,
 }
@@ -73,46 +98,174 @@ enum From {
     Record(Buckets, Option<Version>),
 }
 
-/// There is no token, and there will be none for so many nanoseconds.
+/// There are not enough tokens, and there will not be for so many nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Empty {
     pub(crate) wait: u64,
+    pub(crate) standing: Standing,
+}
+
+/// What a client can be told of its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Which of the engine's limits.
+    pub(crate) limit: u32,
+    /// The tokens in a full bucket.
+    pub(crate) quota: u32,
+    /// Nanoseconds in which an empty bucket fills.
+    pub(crate) window: u64,
+    /// Whole tokens left.
+    pub(crate) remaining: u32,
+    /// Nanoseconds until there is one more; 0 where the bucket is full.
+    pub(crate) next: u64,
+}
+
+impl Standing {
+    fn of(limit: u32, quota: Quota, level: Level) -> Self {
+        let (burst, remaining) = (quota.burst(), level.whole());
+        let next = if remaining < burst { quota.wait(level, remaining.saturating_add(1)) } else { 0 };
+        Self { limit, quota: burst, window: quota.wait(Level::default(), burst), remaining, next }
+    }
+}
+
+/// Where a key's tokens are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the table.
+    Common,
+    /// In a bucket of its own.
+    Own(u16),
+    /// Nowhere: there is no limit for it.
+    Unlimited,
 }
 
 impl RateLimit {
     pub(crate) fn new(policy: Rc<str>, rule: config::RateLimit, revision: u64, needs: &mut Needs) -> Self {
-        // The fields that nothing acts on yet refuse every value.
         let config::RateLimit {
             name,
             key,
             rate,
             burst,
-            when: None,
-            cost: None,
-            scope: None,
-            overrides: None,
-            mode: None,
-            on_failure: None,
-            response: None,
-            rate_limit_headers: None,
+            when,
+            cost,
+            scope: config::LimitScope::Proxy,
+            overrides,
+            mode,
+            on_failure,
+            response,
+            rate_limit_headers,
         } = rule;
         let key = RuleKey::compile(&key, needs);
+        let source = |quota, table| Source {
+            quota,
+            revision,
+            table,
+            lease: Lease::default(),
+            leases: !rate_limit_headers,
+        };
         let table = Table::new("limit", &policy, &name, (!key.is_empty()).then_some(RECORDS));
+        let mut buckets = vec![source(Quota::new(rate, burst), table)];
+        let mut places = HashMap::new();
+        for config::Override { key, rate, burst, unlimited: _ } in overrides {
+            let own = rate.map(|rate| {
+                buckets.push(source(Quota::new(rate, burst), Table::own("limit", &policy, &name, &key)));
+                u16::try_from(buckets.len() - 1).unwrap_or(u16::MAX)
+            });
+            places.insert(key.as_bytes().into(), own);
+        }
         Self {
             policy,
             rule: Rc::from(name.as_str()),
             key,
-            quota: Quota::new(rate, burst),
-            revision,
-            table,
-            lease: Lease::default(),
+            when: Matcher::compile(&when, needs),
+            charge: Charge::compile(cost.as_ref(), needs),
+            reaction: Reaction::new(mode, on_failure, response),
+            tells: rate_limit_headers,
+            buckets,
+            overrides: places,
         }
     }
 
-    pub(crate) const fn table(&self) -> &Table {
-        &self.table
+    /// The table of the keys that have no override.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        self.buckets.first().map(|source| &source.table)
     }
 
+    /// Where a key's tokens are.
+    pub(crate) fn place(&self, key: &[u8]) -> Place {
+        if self.overrides.is_empty() {
+            return Place::Common;
+        }
+        match self.overrides.get(key) {
+            None => Place::Common,
+            Some(Some(own)) => Place::Own(*own),
+            Some(None) => Place::Unlimited,
+        }
+    }
+
+    /// Whether there are so many tokens for a request. Takes nothing. `slot` is not looked at for a bucket of its own.
+    pub(crate) fn claim<S>(
+        &mut self,
+        limit: u32,
+        place: Place,
+        slot: Slot,
+        cost: u32,
+        access: &mut Access<'_, S>,
+    ) -> Result<Result<Claim, Empty>, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let (index, slot) = match place {
+            Place::Own(own) => (own, ONLY),
+            Place::Common | Place::Unlimited => (0, slot),
+        };
+        let source = self.buckets.get_mut(usize::from(index)).ok_or(StoreError)?;
+        // More than a full bucket would be never.
+        let cost = cost.min(source.quota.burst());
+        let from = source.claim(limit, slot, cost, access)?;
+        Ok(from.map(|from| Claim { limit, source: index, slot, cost, from, taken: false }))
+    }
+
+    /// Takes the tokens that were claimed, or others if somebody else has them.
+    pub(crate) fn take<S>(
+        &mut self,
+        claim: &mut Claim,
+        access: &mut Access<'_, S>,
+    ) -> Result<Result<(), Empty>, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        self.buckets.get_mut(usize::from(claim.source)).ok_or(StoreError)?.take(claim, access)
+    }
+
+    /// Undoes [`RateLimit::take`], because the request does not pass after all. A token that can't be given back is lost: too few pass then, never too many.
+    pub(crate) fn give_back<S>(&mut self, claim: &Claim, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        self.buckets.get_mut(usize::from(claim.source)).ok_or(StoreError)?.give_back(claim, access)
+    }
+
+    /// Brings leased tokens back to their buckets: those that have expired, or all.
+    pub(crate) fn return_leases<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        self.buckets.iter_mut().map(|source| source.return_lease(all, access)).fold(Ok(()), Result::and)
+    }
+}
+
+impl Claim {
+    /// What is left after the claim; `None` where this worker's lease does not say.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let From::Record(buckets, _) = &self.from else { return None };
+        let mut buckets = buckets.clone();
+        let (quota, level) = (buckets.quota(), *buckets.bucket(self.slot.fingerprint));
+        Some(Standing::of(self.limit, quota, level))
+    }
+}
+
+impl Source {
     fn ways(&self) -> usize {
         if self.table.is_keyed() { WAYS } else { 1 }
     }
@@ -136,30 +289,28 @@ impl RateLimit {
         Ok((buckets, version))
     }
 
-    /// Whether there is a token for a request. Takes nothing.
-    pub(crate) fn claim<S>(
+    fn claim<S>(
         &mut self,
         limit: u32,
         slot: Slot,
+        cost: u32,
         access: &mut Access<'_, S>,
-    ) -> Result<Result<Claim, Empty>, StoreError>
+    ) -> Result<Result<From, Empty>, StoreError>
     where
         S: Store + ?Sized,
     {
-        let claim = |from| Claim { limit, slot, from, taken: false };
-        if self.lease.is_valid(access.now) {
-            return Ok(Ok(claim(From::Lease)));
+        if self.lease.is_valid(access.now) && self.lease.tokens >= cost {
+            return Ok(Ok(From::Lease));
         }
         let (mut buckets, version) = self.read(slot, access)?;
         let (quota, level) = (buckets.quota(), *buckets.bucket(slot.fingerprint));
-        Ok(match level.take(1) {
-            Some(_) => Ok(claim(From::Record(buckets, version))),
-            None => Err(Empty { wait: quota.wait(level) }),
+        Ok(match level.take(cost) {
+            Some(_) => Ok(From::Record(buckets, version)),
+            None => Err(Empty { wait: quota.wait(level, cost), standing: Standing::of(limit, quota, level) }),
         })
     }
 
-    /// Takes the token that was claimed, or another one if somebody else has it.
-    pub(crate) fn take<S>(
+    fn take<S>(
         &mut self,
         claim: &mut Claim,
         access: &mut Access<'_, S>,
@@ -167,35 +318,38 @@ impl RateLimit {
     where
         S: Store + ?Sized,
     {
+        let Claim { limit, slot, cost, .. } = *claim;
         let From::Record(buckets, version) = &mut claim.from else {
-            self.lease.tokens = self.lease.tokens.saturating_sub(1);
+            self.lease.tokens = self.lease.tokens.saturating_sub(cost);
             claim.taken = true;
             return Ok(Ok(()));
         };
         for _ in 0..ATTEMPTS {
             let quota = buckets.quota();
-            let level = buckets.bucket(claim.slot.fingerprint);
-            let lease = if self.table.is_keyed() { 1 } else { quota.lease() };
-            let tokens = lease.min(level.whole()).max(1);
-            let Some(rest) = level.take(tokens) else { return Ok(Err(Empty { wait: quota.wait(*level) })) };
+            let level = buckets.bucket(slot.fingerprint);
+            let lease = if self.table.is_keyed() || !self.leases { 0 } else { quota.lease() };
+            let tokens = lease.min(level.whole()).max(cost);
+            let Some(rest) = level.take(tokens) else {
+                let standing = Standing::of(limit, quota, *level);
+                return Ok(Err(Empty { wait: quota.wait(*level, cost), standing }));
+            };
             *level = rest;
             buckets.encode(access.bytes);
-            match self.table.write(claim.slot, *version, access) {
+            match self.table.write(slot, *version, access) {
                 Ok(()) => {
                     let expires = access.now.saturating_add(LEASE_LIFE);
-                    self.lease = Lease { tokens: tokens.saturating_sub(1), expires };
+                    self.lease = Lease { tokens: tokens.saturating_sub(cost), expires };
                     claim.taken = true;
                     return Ok(Ok(()));
                 }
-                Err(CasError::Conflict) => (*buckets, *version) = self.read(claim.slot, access)?,
+                Err(CasError::Conflict) => (*buckets, *version) = self.read(slot, access)?,
                 Err(CasError::Failed(error)) => return Err(error),
             }
         }
         Err(StoreError)
     }
 
-    /// Undoes [`RateLimit::take`], because the request does not pass after all. A token that can't be given back is lost: too few pass then, never too many.
-    pub(crate) fn give_back<S>(&mut self, claim: &Claim, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    fn give_back<S>(&mut self, claim: &Claim, access: &mut Access<'_, S>) -> Result<(), StoreError>
     where
         S: Store + ?Sized,
     {
@@ -203,14 +357,13 @@ impl RateLimit {
             return Ok(());
         }
         if self.lease.is_valid(access.now) {
-            self.lease.tokens = self.lease.tokens.saturating_add(1);
+            self.lease.tokens = self.lease.tokens.saturating_add(claim.cost);
             return Ok(());
         }
-        self.deposit(claim.slot, 1, access)
+        self.deposit(claim.slot, claim.cost, access)
     }
 
-    /// Brings leased tokens back to the bucket: those that have expired, or all.
-    pub(crate) fn return_lease<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    fn return_lease<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
     where
         S: Store + ?Sized,
     {

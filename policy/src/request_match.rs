@@ -90,7 +90,9 @@ impl Whole {
         let build = |text: &str| regex_lite::RegexBuilder::new(text).size_limit(MAX_PROGRAM).build();
         // By itself first: `a)|(b` must not become right by what is put around it.
         let whole = build(expression).and_then(|_| build(&format!("^(?:{expression})$")));
-        whole.map(Self).map_err(|error| format!("expected a regular expression, found {expression:?}: {error}"))
+        whole
+            .map(Self)
+            .map_err(|error| format!("expected a regular expression, found {expression:?}: {error}"))
     }
 
     fn matches(&self, value: &[u8]) -> bool {
@@ -200,8 +202,13 @@ fn compile(request: &RequestMatch, needs: &mut Needs) -> Result<Vec<Condition>, 
 /// Everything that is wrong with a list of matches, with paths from the list.
 pub(crate) fn problems(matches: &[RequestMatch]) -> Vec<Problem> {
     let numbered = matches.iter().enumerate();
-    let problems = numbered.filter_map(|(index, one)| Some((index, compile(one, &mut Needs::default()).err()?)));
-    problems.flat_map(|(index, problems)| problems.into_iter().map(move |problem| problem.under(&[PathSegment::Index(index)]))).collect()
+    let problems =
+        numbered.filter_map(|(index, one)| Some((index, compile(one, &mut Needs::default()).err()?)));
+    problems
+        .flat_map(|(index, problems)| {
+            problems.into_iter().map(move |problem| problem.under(&[PathSegment::Index(index)]))
+        })
+        .collect()
 }
 
 impl PathMatch {

@@ -6,6 +6,8 @@
 //!
 //! A *rule's key* is one part or several, joined the same way; a part that is missing counts as empty.
 //!
+//! A query parameter is percent-decoded, because whatever is behind the proxy decodes it too; nothing else is. What of a gRPC call is a key exists only where the content type says gRPC.
+//!
 //! A key of more than 256 bytes is replaced by `sha256:` and the 64 hexadecimal digits of its SHA-256.
 
 mod client_address;
@@ -17,8 +19,9 @@ use sha2::{Digest, Sha256};
 
 use self::template::Template;
 use crate::asked::{Asked, Thing};
-use crate::config::{KeyAlternative, KeyPart, KeySource, NamedPart};
+use crate::config::{GrpcSource, KeyAlternative, KeyPart, KeySource, NamedPart};
 use crate::engine::{Needs, Request};
+use crate::{cookie, grpc, query};
 
 /// Keys longer than this are hashed.
 pub(crate) const MAX_KEY: usize = 256;
@@ -28,8 +31,21 @@ pub(crate) const MAX_KEY: usize = 256;
 enum Source {
     Template(Template),
     Asked(Thing),
-    ClientAddress { prefix: Option<u8> },
+    ClientAddress {
+        prefix: Option<u8>,
+    },
     Value(Box<[u8]>),
+    Query(Box<[u8]>),
+    Cookie(Thing, Box<[u8]>),
+    /// Something that only gRPC requests have; the thing is their content type.
+    Grpc(Thing, GrpcPart),
+}
+
+#[derive(Debug, Clone)]
+enum GrpcPart {
+    Service,
+    Method,
+    Metadata(Thing),
 }
 
 /// A policy's compiled route key.
@@ -60,6 +76,27 @@ impl Source {
                 Self::ClientAddress { prefix: *prefix }
             }
             KeySource::Value(value) => Self::Value(value.as_bytes().into()),
+            KeySource::Method => Self::Asked(needs.header(":method")),
+            KeySource::Sni => Self::Asked(needs.thing(Thing::Sni)),
+            KeySource::Query(name) => {
+                needs.thing(Thing::Path);
+                Self::Query(name.as_bytes().into())
+            }
+            KeySource::Cookie(name) => Self::Cookie(needs.header("cookie"), name.as_bytes().into()),
+            KeySource::Grpc(part) => {
+                let content_type = needs.header("content-type");
+                let part = match part {
+                    GrpcSource::Service => GrpcPart::Service,
+                    GrpcSource::Method => GrpcPart::Method,
+                    GrpcSource::Metadata(name) => {
+                        GrpcPart::Metadata(needs.header(&name.to_ascii_lowercase()))
+                    }
+                };
+                if !matches!(part, GrpcPart::Metadata(_)) {
+                    needs.thing(Thing::Path);
+                }
+                Self::Grpc(content_type, part)
+            }
         })
     }
 
@@ -84,8 +121,40 @@ impl Source {
                 }
             }
             Self::Value(value) => key.extend_from_slice(value),
+            Self::Query(name) => {
+                let target = asked.get(Thing::Path, needs, request).unwrap_or_default();
+                key.extend(query::value(target, name).into_iter().flatten());
+            }
+            Self::Cookie(header, name) => {
+                let header = asked.get(*header, needs, request).unwrap_or_default();
+                key.extend_from_slice(cookie::value(header, name).unwrap_or_default());
+            }
+            Self::Grpc(content_type, part) => {
+                if asked.get(*content_type, needs, request).is_some_and(grpc::is_content_type) {
+                    part.append(request, needs, asked, key);
+                }
+            }
         }
         key.len() > start
+    }
+}
+
+impl GrpcPart {
+    fn append<R>(&self, request: &R, needs: &Needs, asked: &mut Asked, key: &mut Vec<u8>)
+    where
+        R: Request + ?Sized,
+    {
+        let thing = match self {
+            Self::Metadata(header) => *header,
+            Self::Service | Self::Method => Thing::Path,
+        };
+        let value = asked.get(thing, needs, request).unwrap_or_default();
+        let part = match self {
+            Self::Metadata(_) => Some(value),
+            Self::Service => grpc::call(value).map(|(service, _)| service),
+            Self::Method => grpc::call(value).map(|(_, method)| method),
+        };
+        key.extend_from_slice(part.unwrap_or_default());
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Applying {
     pub(crate) policies: Vec<Number>,
     /// Of those with a route key, the one that is aimed most closely; the first of several.
     pub(crate) route_key: Option<Number>,
+    /// The same of those with a priority.
+    pub(crate) priority: Option<Number>,
 }
 
 impl Index {
@@ -77,6 +79,7 @@ impl Index {
         route: Option<&[u8]>,
         chain: Option<&[u8]>,
         has_route_key: impl Fn(Number) -> bool,
+        has_priority: impl Fn(Number) -> bool,
     ) -> Applying {
         let mut found: Vec<(Number, Aim)> = Vec::new();
         let mut add = |numbers: Option<&Vec<Number>>, aim| {
@@ -90,11 +93,13 @@ impl Index {
         }
         add(route.and_then(|route| self.routes.get(route)), Aim::Route);
 
-        let with_key = found.iter().filter(|(number, _)| has_route_key(*number));
-        let closest = with_key.max_by_key(|(number, aim)| (*aim, std::cmp::Reverse(*number)));
-        let route_key = closest.map(|(number, _)| *number);
+        let closest = |has: &dyn Fn(Number) -> bool| {
+            let having = found.iter().filter(|(number, _)| has(*number));
+            having.max_by_key(|(number, aim)| (*aim, std::cmp::Reverse(*number))).map(|(number, _)| *number)
+        };
+        let (route_key, priority) = (closest(&has_route_key), closest(&has_priority));
         let policies: BTreeSet<Number> = found.iter().map(|(number, _)| *number).collect();
-        Applying { policies: policies.into_iter().collect(), route_key }
+        Applying { policies: policies.into_iter().collect(), route_key, priority }
     }
 }
 
@@ -150,7 +155,7 @@ mod tests {
     }
 
     fn find(policies: &[Policy], route: &str, chain: &str) -> Applying {
-        Index::new(policies).find(Some(route.as_bytes()), Some(chain.as_bytes()), |_| true)
+        Index::new(policies).find(Some(route.as_bytes()), Some(chain.as_bytes()), |_| true, |_| true)
     }
 
     #[test]
@@ -166,7 +171,7 @@ mod tests {
         assert_eq!(find(&policies, "orders/other", "admin").policies, [1, 2, 4]);
         assert_eq!(find(&policies, "orders", "web").policies, [1, 3, 4]);
         assert_eq!(find(&policies, "other/x", "").policies, [1, 4]);
-        assert_eq!(Index::new(&policies).find(None, None, |_| true).policies, [1]);
+        assert_eq!(Index::new(&policies).find(None, None, |_| true, |_| true).policies, [1]);
     }
 
     #[test]
@@ -185,7 +190,8 @@ mod tests {
         assert_eq!(key("orders/x", "web"), Some(2));
         assert_eq!(key("x", "web"), Some(1));
         assert_eq!(key("x", ""), Some(0));
-        let only_first = Index::new(&policies).find(Some(b"orders/api"), None, |number| number == 0);
+        let only_first =
+            Index::new(&policies).find(Some(b"orders/api"), None, |number| number == 0, |_| true);
         assert_eq!(only_first.route_key, Some(0), "policies without route key are passed over");
     }
 

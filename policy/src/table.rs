@@ -63,6 +63,12 @@ impl Table {
         Self { key, records }
     }
 
+    /// The single record of one key that is kept outside its rule's table.
+    pub(crate) fn own(kind: &str, policy: &str, rule: &str, own: &str) -> Self {
+        // Two slashes after the rule's name: neither a rule without key nor a table's record is called so, as `=` is no record's number's place.
+        Self { key: format!("spillway/1/{kind}/{policy}/{rule}/={own}").into_bytes(), records: None }
+    }
+
     /// Whether the rule has keys.
     pub(crate) const fn is_keyed(&self) -> bool {
         self.records.is_some()

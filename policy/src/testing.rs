@@ -25,6 +25,7 @@ pub(crate) struct Described {
     pub(crate) chain: Option<Vec<u8>>,
     pub(crate) backend: Option<Vec<u8>>,
     pub(crate) client: Option<Vec<u8>>,
+    pub(crate) sni: Option<Vec<u8>>,
     pub(crate) asked: RefCell<Vec<String>>,
 }
 
@@ -74,6 +75,9 @@ impl Request for Described {
     }
     fn client_address(&self) -> Option<Cow<'_, [u8]>> {
         self.answer("client", self.client.as_ref())
+    }
+    fn server_name(&self) -> Option<Cow<'_, [u8]>> {
+        self.answer("sni", self.sni.as_ref())
     }
 }
 

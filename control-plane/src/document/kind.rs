@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spillway_policy::config::{CircuitBreaker, KeyAlternative, NotYet, RateLimit};
+use spillway_policy::config::{
+    CircuitBreaker, Concurrency, Degrade, KeyAlternative, NotYet, Priority, RateLimit,
+};
 
 use super::syntax;
 
@@ -335,11 +337,13 @@ pub struct TrafficPolicy {
     #[serde(default)]
     pub circuit_breakers: Vec<CircuitBreaker>,
     /// Bulkheads and adaptive limits.
-    pub concurrency: Option<NotYet>,
+    #[serde(default)]
+    pub concurrency: Vec<Concurrency>,
     /// Who is shed first.
-    pub priority: Option<NotYet>,
+    pub priority: Option<Priority>,
     /// Graded back-pressure.
-    pub degrade: Option<NotYet>,
+    #[serde(default)]
+    pub degrade: Vec<Degrade>,
     /// Limits on messages within a connection.
     pub messages: Option<NotYet>,
 }

@@ -14,20 +14,28 @@ use crate::table::CLOCK_SKEW;
 const PARTS: usize = 10;
 
 /// The length of an encoded cell.
-const LENGTH: usize = 8 + 8 + 1 + 8 + 8 + PARTS * 8;
+const LENGTH: usize = 8 + 8 + 4 + 1 + 8 + 8 + PARTS * 12;
 
 /// A probe that has not been heard of for so long after the last ticket was given out is lost, even where `openFor` is shorter: longer than most requests may take.
 const MIN_TICKET_LIFE: u64 = 30_000_000_000;
 
 /// What a rule says, in nanoseconds and ready to compare.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Terms {
     /// A tenth of the window.
     pub(crate) part: u64,
     pub(crate) min_requests: u32,
     /// Hundredths of a percent; `None`: no such condition.
     pub(crate) error_ratio: Option<u16>,
+    /// The same of slow answers.
+    pub(crate) slow_ratio: Option<u16>,
+    /// Failures; needs no `min_requests`.
+    pub(crate) error_count: Option<u32>,
     pub(crate) open_for: u64,
+    /// Each failed half-open multiplies `open_for` by this.
+    pub(crate) factor: u32,
+    /// `open_for` never grows beyond.
+    pub(crate) longest: u64,
     pub(crate) probes: u32,
 }
 
@@ -38,11 +46,17 @@ impl Terms {
         if part == 0 { 1 } else { part }
     }
 
+    /// How long a breaker stays open after so many half-opens in a row that failed.
+    fn open_for(&self, streak: u32) -> u64 {
+        let grown = self.open_for.saturating_mul(u64::from(self.factor.max(1)).saturating_pow(streak));
+        grown.min(self.longest.max(self.open_for))
+    }
+
     /// How long a breaker that is open since then stays so.
-    fn remaining(&self, since: u64, now: u64) -> u64 {
+    fn remaining(&self, since: u64, streak: u32, now: u64) -> u64 {
         // One that opened far ahead of now did so by a clock that has been set back since.
         let ahead = since > now.saturating_add(CLOCK_SKEW);
-        if ahead { 0 } else { since.saturating_add(self.open_for).saturating_sub(now) }
+        if ahead { 0 } else { since.saturating_add(self.open_for(streak)).saturating_sub(now) }
     }
 
     fn ticket_life(&self) -> u64 {
@@ -55,23 +69,29 @@ impl Terms {
 pub(crate) struct Tally {
     pub(crate) total: u32,
     pub(crate) failed: u32,
+    pub(crate) slow: u32,
 }
 
 impl Tally {
     /// One request.
-    pub(crate) const fn one(failed: bool) -> Self {
-        Self { total: 1, failed: failed as u32 }
+    pub(crate) const fn one(failed: bool, slow: bool) -> Self {
+        Self { total: 1, failed: failed as u32, slow: slow as u32 }
     }
 
     pub(crate) const fn add(&mut self, other: Self) {
         self.total = self.total.saturating_add(other.total);
         self.failed = self.failed.saturating_add(other.failed);
+        self.slow = self.slow.saturating_add(other.slow);
     }
 
     fn trips(self, terms: &Terms) -> bool {
-        let failed = u64::from(self.failed) * 10_000;
-        let ratio = |points| failed >= u64::from(self.total) * u64::from(points);
-        self.total >= terms.min_requests && self.failed > 0 && terms.error_ratio.is_some_and(ratio)
+        let reaches = |count: u32, ratio: Option<u16>| {
+            let part = |points| u64::from(count) * 10_000 >= u64::from(self.total) * u64::from(points);
+            count > 0 && ratio.is_some_and(part)
+        };
+        let by_ratio = reaches(self.failed, terms.error_ratio) || reaches(self.slow, terms.slow_ratio);
+        let by_count = terms.error_count.is_some_and(|count| self.failed >= count);
+        by_count || (self.total >= terms.min_requests && by_ratio)
     }
 }
 
@@ -88,7 +108,7 @@ pub(crate) struct Window {
 
 impl Window {
     const fn new(part: u64, now: u64) -> Self {
-        Self { part, newest: now / part, tallies: [Tally { total: 0, failed: 0 }; PARTS] }
+        Self { part, newest: now / part, tallies: [Tally { total: 0, failed: 0, slow: 0 }; PARTS] }
     }
 
     /// Forgets what is too old. A part length that has changed keeps the counts, at the time they belong to.
@@ -202,13 +222,15 @@ pub(crate) struct Cell {
     pub(crate) fingerprint: u64,
     /// The state's number: the time it began, or one more than the one before.
     pub(crate) generation: u64,
+    /// How many half-opens in a row have failed.
+    streak: u32,
     pub(crate) state: State,
 }
 
 impl Cell {
     /// A closed one that knows nothing yet.
     pub(crate) const fn new(fingerprint: u64, part: u64, now: u64) -> Self {
-        Self { fingerprint, generation: now, state: State::Closed(Window::new(part, now)) }
+        Self { fingerprint, generation: now, streak: 0, state: State::Closed(Window::new(part, now)) }
     }
 
     fn enter(&mut self, state: State, now: u64) {
@@ -217,6 +239,8 @@ impl Cell {
     }
 
     fn open(&mut self, now: u64) {
+        let again = matches!(self.state, State::HalfOpen { .. });
+        self.streak = if again { self.streak.saturating_add(1) } else { 0 };
         self.enter(State::Open { since: now }, now);
     }
 
@@ -224,7 +248,7 @@ impl Cell {
     pub(crate) fn permit(&self, terms: &Terms, now: u64) -> Permit {
         match self.state {
             State::Closed(_) => Permit::Pass,
-            State::Open { since } => match terms.remaining(since, now) {
+            State::Open { since } => match terms.remaining(since, self.streak, now) {
                 0 => Permit::Probe,
                 wait => Permit::Reject { wait },
             },
@@ -244,7 +268,7 @@ impl Cell {
     pub(crate) fn take_ticket(&mut self, terms: &Terms, now: u64) -> Option<u32> {
         match &mut self.state {
             State::Closed(_) => None,
-            State::Open { since } if terms.remaining(*since, now) > 0 => None,
+            State::Open { since } if terms.remaining(*since, self.streak, now) > 0 => None,
             State::Open { .. } => {
                 let deadline = now.saturating_add(terms.ticket_life());
                 self.enter(State::HalfOpen { outstanding: 1, succeeded: 0, batch: 0, deadline }, now);
@@ -348,11 +372,13 @@ impl Cell {
         let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
         bytes.extend_from_slice(&self.fingerprint.to_le_bytes());
         bytes.extend_from_slice(&self.generation.to_le_bytes());
+        bytes.extend_from_slice(&self.streak.to_le_bytes());
         match &self.state {
             State::Closed(Window { part, newest, tallies }) => {
                 numbers(bytes, 0, *part, *newest);
-                for Tally { total, failed } in tallies {
+                for Tally { total, failed, slow } in tallies {
                     bytes.extend_from_slice(&pair(*total, *failed).to_le_bytes());
+                    bytes.extend_from_slice(&slow.to_le_bytes());
                 }
             }
             State::Open { since } => numbers(bytes, 1, *since, 0),
@@ -370,6 +396,7 @@ impl Cell {
         let mut reader = Reader::new(&bytes);
         let fingerprint = reader.u64()?;
         let generation = reader.u64()?;
+        let streak = reader.u32()?;
         let split =
             |pair: u64| Some((u32::try_from(pair >> 32).ok()?, u32::try_from(pair & 0xffff_ffff).ok()?));
         let (tag, a, b) = (reader.u8()?, reader.u64()?, reader.u64()?);
@@ -378,7 +405,7 @@ impl Cell {
                 let mut tallies = [Tally::default(); PARTS];
                 for tally in &mut tallies {
                     let (total, failed) = split(reader.u64()?)?;
-                    *tally = Tally { total, failed };
+                    *tally = Tally { total, failed, slow: reader.u32()? };
                 }
                 State::Closed(Window { part: a, newest: b, tallies })
             }
@@ -389,6 +416,6 @@ impl Cell {
             }
             _ => return None,
         };
-        Some(Self { fingerprint, generation, state })
+        Some(Self { fingerprint, generation, streak, state })
     }
 }

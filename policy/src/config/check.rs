@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::PathSegment::{Field, Index};
 use super::{
-    CircuitBreaker, Configuration, KeyAlternative, KeyPart, KeySource, NamedPart, PathSegment, Policy,
-    Problem, RateLimit, Scope, Trip,
+    Backoff, CircuitBreaker, Concurrency, Configuration, Degrade, GrpcSource, KeyAlternative, KeyPart,
+    KeySource, NamedPart, Override, PathSegment, Policy, Pressure, Priority, Problem, RateLimit, Response,
+    Scope, Slow, Trip,
 };
+use crate::degrade::MOST;
+use crate::quota::Quota;
+use crate::request_match;
 use crate::route_key::template::{Mistake, Template};
 
 /// Names become parts of header values, metric names and store keys.
@@ -29,6 +33,14 @@ impl Report {
         self.path.pop();
     }
 
+    /// Takes over what was found below a field.
+    fn under(&mut self, field: &'static str, problems: Vec<Problem>) {
+        self.at(Field(field), |report| {
+            let path = report.path.clone();
+            report.problems.extend(problems.into_iter().map(|problem| problem.under(&path)));
+        });
+    }
+
     /// Checks each item of a list.
     fn each<'t, T>(&mut self, field: &'static str, items: &'t [T], mut check: impl FnMut(&mut Self, &'t T)) {
         self.at(Field(field), |report| {
@@ -43,12 +55,13 @@ impl Configuration {
     /// Everything that is wrong: each policy's own problems, with paths from `policies`, and those between policies:
     ///
     /// - two policies of one name, because state is kept by name;
-    /// - two route keys for the same route, prefix, filter chain or for everything, because neither is the more specific one;
+    /// - two route keys, or two priorities, for the same route, prefix, filter chain or for everything, because neither is the more specific one;
     /// - a rule with `routeKey` in its key where no policy that can apply to the same requests has a route key.
     pub fn problems(&self) -> Vec<Problem> {
         let mut report = Report { path: Vec::new(), problems: Vec::new() };
         let mut names = BTreeSet::new();
         let mut keyed: BTreeMap<Option<&Scope>, &str> = BTreeMap::new();
+        let mut prioritised: BTreeMap<Option<&Scope>, &str> = BTreeMap::new();
         report.each("policies", &self.policies, |report, policy| {
             check_policy(report, policy);
             if !names.insert(policy.name.as_str()) {
@@ -66,9 +79,35 @@ impl Configuration {
                     }
                 }
             }
+            if policy.priority.is_some() {
+                for scope in scopes(policy) {
+                    let other = prioritised.insert(scope, &policy.name);
+                    if let Some(other) = other.filter(|other| *other != policy.name) {
+                        report.at(Field("priority"), |report| {
+                            report.add(format!("the policy {other:?} has a priority for the same traffic"));
+                        });
+                    }
+                }
+            }
             self.check_route_key_parts(report, policy);
+            self.check_levels(report, policy);
         });
         report.problems
+    }
+
+    /// A level that is shed must be one that a request can have.
+    fn check_levels(&self, report: &mut Report, policy: &Policy) {
+        let meets =
+            |other: &&Policy| scopes(other).any(|theirs| scopes(policy).any(|ours| can_meet(ours, theirs)));
+        let priorities: Vec<&Priority> =
+            self.policies.iter().filter(meets).filter_map(|other| other.priority.as_ref()).collect();
+        report.each("degrade", &policy.degrade, |report, rule| {
+            report.each("shed", &rule.shed, |report, level| {
+                if !priorities.iter().any(|priority| priority.levels.contains(level)) {
+                    report.add(format!("no priority that applies to the same traffic has a level {level:?}"));
+                }
+            });
+        });
     }
 
     fn check_route_key_parts(&self, report: &mut Report, policy: &Policy) {
@@ -80,7 +119,8 @@ impl Configuration {
             with_key.flat_map(scopes).any(|theirs| scopes(policy).any(|ours| can_meet(ours, theirs)))
         };
         let keys = (policy.rate_limits.iter().map(|rule| &rule.key))
-            .chain(policy.circuit_breakers.iter().map(|rule| &rule.key));
+            .chain(policy.circuit_breakers.iter().map(|rule| &rule.key))
+            .chain(policy.concurrency.iter().map(|rule| &rule.key));
         let uses = |key: &Vec<KeyPart>| key.contains(&KeyPart::Named(NamedPart::RouteKey));
         if !keys.into_iter().any(uses) || available() {
             return;
@@ -94,6 +134,7 @@ impl Configuration {
         };
         report.each("rateLimits", &policy.rate_limits, |report, rule| check(report, &rule.key));
         report.each("circuitBreakers", &policy.circuit_breakers, |report, rule| check(report, &rule.key));
+        report.each("concurrency", &policy.concurrency, |report, rule| check(report, &rule.key));
     }
 }
 
@@ -127,7 +168,8 @@ fn can_meet(a: Option<&Scope>, b: Option<&Scope>) -> bool {
 }
 
 fn check_policy(report: &mut Report, policy: &Policy) {
-    let Policy { name, applies_to, route_key, rate_limits, circuit_breakers } = policy;
+    let Policy { name, applies_to, route_key, rate_limits, circuit_breakers, concurrency, priority, degrade } =
+        policy;
     report.at(Field("name"), |report| check_name(report, name));
     report.each("appliesTo", applies_to, |report, scope| {
         let (Scope::Route(name) | Scope::RoutePrefix(name) | Scope::FilterChain(name)) = scope;
@@ -135,7 +177,27 @@ fn check_policy(report: &mut Report, policy: &Policy) {
             report.add("expected a name, found nothing");
         }
     });
-    report.each("routeKey", route_key, |report, alternative| match alternative {
+    report.each("routeKey", route_key, check_alternative);
+    let mut names = BTreeSet::new();
+    report.each("rateLimits", rate_limits, |report, limit| check_limit(report, limit, &mut names));
+    report.each("circuitBreakers", circuit_breakers, |report, breaker| {
+        check_breaker(report, breaker, &mut names);
+    });
+    report.each("concurrency", concurrency, |report, rule| check_concurrency(report, rule, &mut names));
+    if let Some(priority) = priority {
+        report.at(Field("priority"), |report| check_priority(report, priority));
+    }
+    if degrade.len() > MOST as usize {
+        report.at(Field("degrade"), |report| {
+            report.add(format!("at most {MOST} rules, found {}", degrade.len()));
+        });
+    }
+    let has_bulkhead = !concurrency.is_empty();
+    report.each("degrade", degrade, |report, rule| check_degrade(report, rule, has_bulkhead, &mut names));
+}
+
+fn check_alternative(report: &mut Report, alternative: &KeyAlternative) {
+    match alternative {
         KeyAlternative::One(source) => check_source(report, source),
         KeyAlternative::All(sources) => {
             if sources.is_empty() {
@@ -145,34 +207,142 @@ fn check_policy(report: &mut Report, policy: &Policy) {
                 report.at(Index(index), |report| check_source(report, source));
             }
         }
+    }
+}
+
+fn check_response(report: &mut Report, response: Option<&Response>) {
+    if let Some(response) = response {
+        report.under("response", response.problems());
+    }
+}
+
+fn check_limit<'p>(report: &mut Report, limit: &'p RateLimit, names: &mut BTreeSet<&'p str>) {
+    let RateLimit { name, key, rate, burst, when, cost, overrides, response, .. } = limit;
+    check_rule_name(report, name, names);
+    check_key(report, key);
+    report.under("when", request_match::problems(when));
+    if let Some(cost) = cost {
+        report.under("cost", cost.problems(Quota::new(*rate, *burst).burst()));
+    }
+    check_response(report, response.as_ref());
+    if key.is_empty() && !overrides.is_empty() {
+        report.at(Field("overrides"), |report| report.add("a limit without key has nothing to override"));
+    }
+    let mut keys = BTreeSet::new();
+    report.each("overrides", overrides, |report, Override { key, rate, burst, unlimited }| {
+        if key.len() > 256 {
+            report.at(Field("key"), |report| {
+                report.add("a key of more than 256 bytes is never seen: it is hashed");
+            });
+        }
+        if !keys.insert(key) {
+            report.at(Field("key"), |report| report.add(format!("{key:?} has an override already")));
+        }
+        match (rate, burst, unlimited) {
+            (Some(_), _, false) | (None, None, true) => {}
+            _ => report.add("expected either a rate, with or without a burst, or unlimited: true"),
+        }
     });
-    let mut names = BTreeSet::new();
-    report.each("rateLimits", rate_limits, |report, RateLimit { name, key, .. }| {
-        check_rule_name(report, name, &mut names);
-        check_key(report, key);
+}
+
+fn check_concurrency<'p>(report: &mut Report, rule: &'p Concurrency, names: &mut BTreeSet<&'p str>) {
+    let Concurrency { name, key, max, adaptive, mode: _, on_failure: _, response } = rule;
+    check_rule_name(report, name, names);
+    check_key(report, key);
+    check_response(report, response.as_ref());
+    match (max, adaptive) {
+        (Some(_), None) => {}
+        (None, Some(adaptive)) if adaptive.min <= adaptive.max => {}
+        (None, Some(adaptive)) => report.at(Field("adaptive"), |report| {
+            report.add(format!("min is {}, more than max, which is {}", adaptive.min, adaptive.max));
+        }),
+        _ => report.add("expected exactly one of max and adaptive"),
+    }
+}
+
+fn check_priority(report: &mut Report, Priority { from, default, levels }: &Priority) {
+    report.each("from", from, check_alternative);
+    let mut known = BTreeSet::new();
+    report.each("levels", levels, |report, level| {
+        check_name(report, level);
+        if !known.insert(level) {
+            report.add(format!("{level:?} is there twice"));
+        }
     });
-    report.each("circuitBreakers", circuit_breakers, |report, breaker| {
-        check_breaker(report, breaker, &mut names);
+    if !levels.contains(default) {
+        report.at(Field("default"), |report| report.add(format!("{default:?} is none of the levels")));
+    }
+}
+
+fn check_degrade<'p>(
+    report: &mut Report,
+    rule: &'p Degrade,
+    has_bulkhead: bool,
+    names: &mut BTreeSet<&'p str>,
+) {
+    let Degrade { name, when, shed, admit, only, mode: _, response } = rule;
+    check_rule_name(report, name, names);
+    check_response(report, response.as_ref());
+    report.under("only", request_match::problems(only));
+    if shed.is_empty() && admit.is_none() && only.is_empty() {
+        report.add("expected shed, admit or only: without any of them it would reject everything");
+    }
+    report.at(Field("when"), |report| {
+        let Pressure { saturation, p99, errors } = when;
+        for (field, ratio) in [("saturation", saturation), ("errors", errors)] {
+            if ratio.is_some_and(|ratio| ratio.basis_points() == 0) {
+                report.at(Field(field), |report| report.add("expected a ratio above 0%"));
+            }
+        }
+        if p99.is_some_and(crate::unit::Duration::is_zero) {
+            report.at(Field("p99"), |report| report.add("expected a duration above zero"));
+        }
+        if saturation.is_some() && !has_bulkhead {
+            report.at(Field("saturation"), |report| {
+                report.add("the policy has no concurrency rule to measure it by");
+            });
+        }
+        if saturation.is_none() && p99.is_none() && errors.is_none() {
+            report.add("expected at least one condition, such as saturation: 80%");
+        }
     });
 }
 
 fn check_breaker<'p>(report: &mut Report, breaker: &'p CircuitBreaker, names: &mut BTreeSet<&'p str>) {
-    let CircuitBreaker { name, key, window, open_for, trip, .. } = breaker;
+    let CircuitBreaker { name, key, window, open_for, trip, backoff, response, .. } = breaker;
     check_rule_name(report, name, names);
     check_key(report, key);
+    check_response(report, response.as_ref());
     for (field, duration) in [("window", window), ("openFor", open_for)] {
         if duration.is_zero() {
             report.at(Field(field), |report| report.add("expected a duration above zero"));
         }
     }
-    report.at(Field("trip"), |report| {
-        let Trip { error_ratio, slow: _, error_count: _ } = trip;
-        match error_ratio {
-            None => report.add("expected at least one condition, such as errorRatio: 50%"),
-            Some(ratio) if ratio.basis_points() == 0 => {
-                report.at(Field("errorRatio"), |report| report.add("expected a ratio above 0%"));
+    if let Some(Backoff { factor, max }) = backoff {
+        report.at(Field("backoff"), |report| {
+            if factor.get() > 100 {
+                report.at(Field("factor"), |report| report.add(format!("expected 1 to 100, found {factor}")));
             }
-            Some(_) => {}
+            if max < open_for {
+                report.at(Field("max"), |report| report.add(format!("{max} is less than openFor")));
+            }
+        });
+    }
+    report.at(Field("trip"), |report| {
+        let Trip { error_ratio, slow, error_count } = trip;
+        if error_ratio.is_none() && slow.is_none() && error_count.is_none() {
+            report.add("expected at least one condition, such as errorRatio: 50%");
+        }
+        let zero = |report: &mut Report, field| {
+            report.at(Field(field), |report| report.add("expected a ratio above 0%"));
+        };
+        if error_ratio.is_some_and(|ratio| ratio.basis_points() == 0) {
+            zero(report, "errorRatio");
+        }
+        if let Some(Slow { over: _, ratio }) = slow
+            && ratio.basis_points() == 0
+        {
+            report.at(Field("slow"), |report| zero(report, "ratio"));
         }
     });
 }
@@ -219,6 +389,26 @@ fn check_source(report: &mut Report, source: &KeySource) {
                 report.at(Field("clientAddress"), |report| {
                     report.at(Field("prefix"), |report| report.add(message));
                 });
+            }
+        }
+        KeySource::Method | KeySource::Sni | KeySource::Grpc(GrpcSource::Service | GrpcSource::Method) => {}
+        KeySource::Query(name) => {
+            if name.is_empty() {
+                report.at(Field("query"), |report| {
+                    report.add("expected a query parameter's name, found nothing");
+                });
+            }
+        }
+        KeySource::Cookie(name) => {
+            if !is_token(name) {
+                let message = format!("expected a cookie's name, found {name:?}");
+                report.at(Field("cookie"), |report| report.add(message));
+            }
+        }
+        KeySource::Grpc(GrpcSource::Metadata(name)) => {
+            if !is_token(name) {
+                let message = format!("expected a name such as x-tenant-id, found {name:?}");
+                report.at(Field("grpc"), |report| report.at(Field("metadata"), |report| report.add(message)));
             }
         }
         KeySource::Value(value) => {

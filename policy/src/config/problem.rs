@@ -22,6 +22,14 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// The same problem, seen from further out.
+    pub(crate) fn under(mut self, outer: &[PathSegment]) -> Self {
+        self.path.splice(0..0, outer.iter().copied());
+        self
+    }
+}
+
 /// A step on the way to a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathSegment {

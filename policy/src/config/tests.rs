@@ -82,7 +82,6 @@ fn bytes_that_are_no_configuration_say_what_was_expected_and_where() {
             br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"1/s","scope":"fleet"}]}]}"#,
             "not available yet",
         ),
-        (br#"{"policies":[{"name":"p","routeKey":[{"cookie":"c"}]}]}"#, "not available yet"),
         (br#"{"policies":[{"name":"p","routeKey":[{"header":"a","value":"b"}]}]}"#, "exactly one source"),
         (br#"{"policies":[{"name":"p","routeKey":[{"template":"/a"}]}]}"#, "exactly one source"),
         (br#"{"policies":[{"name":"p","routeKey":["routeKey"]}]}"#, "a source such as"),

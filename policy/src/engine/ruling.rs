@@ -1,10 +1,17 @@
 //! One request and everything that is asked to decide it.
 
+use std::sync::Arc;
+
 use super::{Needs, Plan, Request};
 use crate::asked::Asked;
 use crate::circuit_breaker::{Breaker, Check};
+use crate::concurrency::{Bulkhead, Full, Room};
 use crate::decision::{Admission, Kind};
-use crate::rate_limit::{Claim, Empty, RateLimit};
+use crate::degrade::{Degrading, MOST};
+use crate::presence::Presence;
+use crate::priority::Priority;
+use crate::rate_limit::{Claim, Empty, Place, RateLimit, Standing};
+use crate::reaction::Reaction;
 use crate::route_key::RuleKey;
 use crate::store::{Store, StoreError};
 use crate::table::{Access, ONLY, Seed, Slot, Table};
@@ -18,19 +25,35 @@ pub(super) struct Refusal {
     pub(super) wait: u64,
 }
 
-/// The refusal with the longest wait; the first of several.
-#[derive(Debug, Default)]
-struct Longest(Option<Refusal>);
+/// The refusal with the longest wait, the first of several; those in shadow mode go their own way.
+struct Refusals<'a> {
+    longest: Option<Refusal>,
+    shadowed: &'a mut Vec<Refusal>,
+}
 
-impl Longest {
-    fn add(&mut self, refusal: Refusal) {
-        if self.0.is_none_or(|longest| longest.wait < refusal.wait) {
-            self.0 = Some(refusal);
+impl<'a> Refusals<'a> {
+    const fn new(shadowed: &'a mut Vec<Refusal>) -> Self {
+        Self { longest: None, shadowed }
+    }
+
+    fn add(&mut self, refusal: Refusal, reaction: &Reaction) {
+        if reaction.is_shadow {
+            self.shadowed.push(refusal);
+        } else if self.longest.is_none_or(|longest| longest.wait < refusal.wait) {
+            self.longest = Some(refusal);
+        }
+    }
+
+    /// The store did not answer a rule.
+    fn fail(&mut self, kind: Kind, rule: u32, reaction: &Reaction, failures: &mut u64) {
+        *failures += 1;
+        if reaction.denies {
+            self.add(Refusal { kind, rule, wait: 0 }, reaction);
         }
     }
 
     fn into_result(self) -> Result<(), Refusal> {
-        self.0.map_or(Ok(()), Err)
+        self.longest.map_or(Ok(()), Err)
     }
 }
 
@@ -46,6 +69,29 @@ pub(super) struct Keys<'a, R: ?Sized> {
 }
 
 impl<R: Request + ?Sized> Keys<'_, R> {
+    /// Builds a rule's key.
+    fn build(&mut self, key: &RuleKey) {
+        self.key.clear();
+        if !key.is_empty() {
+            key.build(self.request, self.route_key, self.needs, self.asked, self.key);
+        }
+    }
+
+    /// Where the key that was built is in a table.
+    fn place<S>(&mut self, table: &Table, access: &mut Access<'_, S>) -> Result<Slot, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        if !table.is_keyed() {
+            return Ok(ONLY);
+        }
+        let seed = match *self.seed {
+            Some(seed) => seed,
+            None => *self.seed.insert(Seed::of(access.store, access.bytes)?),
+        };
+        Ok(table.slot(seed, self.key))
+    }
+
     fn slot<S>(
         &mut self,
         key: &RuleKey,
@@ -55,15 +101,8 @@ impl<R: Request + ?Sized> Keys<'_, R> {
     where
         S: Store + ?Sized,
     {
-        if key.is_empty() {
-            return Ok(ONLY);
-        }
-        key.build(self.request, self.route_key, self.needs, self.asked, self.key);
-        let seed = match *self.seed {
-            Some(seed) => seed,
-            None => *self.seed.insert(Seed::of(access.store, access.bytes)?),
-        };
-        Ok(table.slot(seed, self.key))
+        self.build(key);
+        self.place(table, access)
     }
 }
 
@@ -72,88 +111,199 @@ pub(super) struct Ruling<'a, R: ?Sized, S: ?Sized> {
     pub(super) keys: Keys<'a, R>,
     pub(super) breakers: &'a mut [Breaker],
     pub(super) limits: &'a mut [RateLimit],
+    pub(super) bulkheads: &'a mut [Bulkhead],
+    pub(super) degrading: &'a mut [Degrading],
+    pub(super) priority: Option<&'a Priority>,
+    pub(super) presence: &'a mut Presence,
     pub(super) access: Access<'a, S>,
     pub(super) store_failures: &'a mut u64,
 }
 
+/// Buffers for what a decision has found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    claims: Vec<Claim>,
+    probes: Vec<(u32, Slot)>,
+    rooms: Vec<(u32, Room)>,
+    pub(super) shadowed: Vec<Refusal>,
+    /// Of the limits that tell.
+    pub(super) standings: Vec<Standing>,
+}
+
+impl Findings {
+    fn clear(&mut self) {
+        let Self { claims, probes, rooms, shadowed, standings } = self;
+        claims.clear();
+        probes.clear();
+        rooms.clear();
+        shadowed.clear();
+        standings.clear();
+    }
+}
+
+/// The number under which a refusal names a degrade rule.
+pub(super) const fn degrade_number(policy: u32, place: u32) -> u32 {
+    // There are fewer policies than would make this overflow, or naming the rule fails.
+    policy.saturating_mul(MOST).saturating_add(place)
+}
+
 impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
-    /// Breakers, then limits, then the tickets of half-open breakers. `claims` and `probes` are buffers.
-    pub(super) fn decide(
-        &mut self,
-        plan: &Plan,
-        claims: &mut Vec<Claim>,
-        probes: &mut Vec<(u32, Slot)>,
-    ) -> Result<Admission, Refusal> {
-        let mut admission = self.check_breakers(&plan.breakers, probes)?;
-        self.claim_tokens(&plan.limits, claims)?;
-        self.take_tokens(claims)?;
-        if let Err(refusal) = self.take_tickets(probes, &mut admission) {
+    /// First everything is looked at: pressure, breakers, bulkheads, limits. Then all is taken: tokens, places in flight, probes' tickets; if one of them is gone by then, what was
+    /// taken goes back.
+    pub(super) fn decide(&mut self, plan: &Plan, found: &mut Findings) -> Result<Admission, Refusal> {
+        found.clear();
+        self.check_pressure(&plan.degrading, found)?;
+        let mut admission = self.check_breakers(&plan.breakers, found)?;
+        admission.since = self.access.now;
+        self.find_room(&plan.bulkheads, found)?;
+        self.claim_tokens(&plan.limits, found)?;
+        let taken = self.take_tokens(found).and_then(|()| self.take_room(found, &mut admission));
+        if let Err(refusal) = taken.and_then(|()| self.take_tickets(found, &mut admission)) {
             self.give_tickets_back(&admission);
-            self.give_tokens_back(claims);
+            self.give_room_back(&admission);
+            self.give_tokens_back(&found.claims);
             return Err(refusal);
+        }
+        if !plan.degrading.is_empty() {
+            admission.measured = Some(Arc::clone(&plan.degrading));
         }
         Ok(admission)
     }
 
-    fn check_breakers(
-        &mut self,
-        numbers: &[u32],
-        probes: &mut Vec<(u32, Slot)>,
-    ) -> Result<Admission, Refusal> {
-        probes.clear();
+    fn check_pressure(&mut self, numbers: &[u32], found: &mut Findings) -> Result<(), Refusal> {
+        let mut refusals = Refusals::new(&mut found.shadowed);
+        let mut level = None;
+        for &policy in numbers {
+            let Some(degrading) = self.degrading.get_mut(policy as usize) else { continue };
+            if degrading.is_due(self.access.now) && degrading.visit(&mut self.access).is_err() {
+                *self.store_failures += 1;
+            }
+            let Keys { request, needs, asked, key, .. } = &mut self.keys;
+            for (place, rule) in (0..).zip(&mut degrading.rules) {
+                if !rule.is_active() {
+                    continue;
+                }
+                if level.is_none() {
+                    level = self.priority.map(|priority| priority.level(*request, needs, asked, key));
+                }
+                let is_about = rule.is_about(level.map(|level| &**level));
+                if is_about && rule.only.matches(*request, needs, asked) && !rule.admits() {
+                    let number = degrade_number(policy, place);
+                    refusals.add(Refusal { kind: Kind::Degrade, rule: number, wait: 0 }, &rule.reaction);
+                }
+            }
+        }
+        refusals.into_result()
+    }
+
+    fn check_breakers(&mut self, numbers: &[u32], found: &mut Findings) -> Result<Admission, Refusal> {
+        const KIND: Kind = Kind::CircuitBreaker;
         let mut admission = Admission::default();
-        let mut longest = Longest::default();
+        let mut refusals = Refusals::new(&mut found.shadowed);
         for &rule in numbers {
             let Some(breaker) = self.breakers.get_mut(rule as usize) else { continue };
             let slot = self.keys.slot(&breaker.key, breaker.table(), &mut self.access);
             match slot.and_then(|slot| breaker.check(slot, &mut self.access)) {
                 Ok(Check::Pass(watch)) => admission.add(rule, watch),
-                Ok(Check::Probe(slot)) => probes.push((rule, slot)),
-                Ok(Check::Reject { wait }) => longest.add(Refusal { kind: Kind::CircuitBreaker, rule, wait }),
-                Err(StoreError) => *self.store_failures += 1,
+                Ok(Check::Probe(slot)) => found.probes.push((rule, slot)),
+                Ok(Check::Reject { wait }) => {
+                    refusals.add(Refusal { kind: KIND, rule, wait }, &breaker.reaction);
+                }
+                Err(StoreError) => refusals.fail(KIND, rule, &breaker.reaction, self.store_failures),
             }
         }
-        longest.into_result().map(|()| admission)
+        refusals.into_result().map(|()| admission)
     }
 
-    /// Whether every limit has a token.
-    fn claim_tokens(&mut self, numbers: &[u32], claims: &mut Vec<Claim>) -> Result<(), Refusal> {
-        claims.clear();
-        let mut longest = Longest::default();
+    fn find_room(&mut self, numbers: &[u32], found: &mut Findings) -> Result<(), Refusal> {
+        const KIND: Kind = Kind::Concurrency;
+        let mut refusals = Refusals::new(&mut found.shadowed);
+        for &rule in numbers {
+            let Some(bulkhead) = self.bulkheads.get_mut(rule as usize) else { continue };
+            let slot = self.keys.slot(&bulkhead.key, bulkhead.table(), &mut self.access);
+            let room = match slot.and_then(|slot| bulkhead.look(slot, self.presence, &mut self.access)) {
+                Ok(Ok(room)) => {
+                    found.rooms.push((rule, room));
+                    room
+                }
+                Ok(Err((Full, room))) => {
+                    refusals.add(Refusal { kind: KIND, rule, wait: 0 }, &bulkhead.reaction);
+                    room
+                }
+                Err(StoreError) => {
+                    refusals.fail(KIND, rule, &bulkhead.reaction, self.store_failures);
+                    continue;
+                }
+            };
+            let degrading = bulkhead.degrading.and_then(|policy| self.degrading.get_mut(policy as usize));
+            if let Some(degrading) = degrading {
+                degrading.saturated(room.share());
+            }
+        }
+        refusals.into_result()
+    }
+
+    /// Whether every limit has the tokens.
+    fn claim_tokens(&mut self, numbers: &[u32], found: &mut Findings) -> Result<(), Refusal> {
+        const KIND: Kind = Kind::RateLimit;
+        let mut refusals = Refusals::new(&mut found.shadowed);
         for &rule in numbers {
             let Some(limit) = self.limits.get_mut(rule as usize) else { continue };
-            let slot = self.keys.slot(&limit.key, limit.table(), &mut self.access);
-            match slot.and_then(|slot| limit.claim(rule, slot, &mut self.access)) {
-                Ok(Ok(claim)) => claims.push(claim),
-                Ok(Err(Empty { wait })) => longest.add(Refusal { kind: Kind::RateLimit, rule, wait }),
-                Err(StoreError) => *self.store_failures += 1,
+            let Keys { request, needs, asked, .. } = &mut self.keys;
+            if !limit.when.matches(*request, needs, asked) {
+                continue;
+            }
+            let cost = limit.charge.tokens(*request, needs, asked);
+            self.keys.build(&limit.key);
+            let place = limit.place(self.keys.key);
+            let slot = match (place, limit.table()) {
+                (Place::Unlimited, _) => continue,
+                (Place::Common, Some(table)) => self.keys.place(table, &mut self.access),
+                (Place::Own(_) | Place::Common, _) => Ok(ONLY),
+            };
+            match slot.and_then(|slot| limit.claim(rule, place, slot, cost, &mut self.access)) {
+                Ok(Ok(claim)) => {
+                    if limit.tells {
+                        found.standings.extend(claim.standing());
+                    }
+                    found.claims.push(claim);
+                }
+                Ok(Err(Empty { wait, standing })) => {
+                    if limit.tells {
+                        found.standings.push(standing);
+                    }
+                    refusals.add(Refusal { kind: KIND, rule, wait }, &limit.reaction);
+                }
+                Err(StoreError) => refusals.fail(KIND, rule, &limit.reaction, self.store_failures),
             }
         }
-        longest.into_result()
+        refusals.into_result()
     }
 
-    /// A token from each, or from none.
-    fn take_tokens(&mut self, claims: &mut [Claim]) -> Result<(), Refusal> {
-        let mut refusal = None;
-        for claim in &mut *claims {
+    /// Tokens from each, or from none.
+    fn take_tokens(&mut self, found: &mut Findings) -> Result<(), Refusal> {
+        let Findings { claims, shadowed, standings, .. } = found;
+        for claim in claims {
             let rule = claim.limit;
             let Some(limit) = self.limits.get_mut(rule as usize) else { continue };
-            match limit.take(claim, &mut self.access) {
-                Ok(Ok(())) => {}
-                Ok(Err(Empty { wait })) => {
-                    refusal = Some(Refusal { kind: Kind::RateLimit, rule, wait });
-                    break;
+            let mut refusals = Refusals::new(shadowed);
+            let standing = match limit.take(claim, &mut self.access) {
+                Ok(Ok(())) => claim.standing(),
+                Ok(Err(Empty { wait, standing })) => {
+                    refusals.add(Refusal { kind: Kind::RateLimit, rule, wait }, &limit.reaction);
+                    Some(standing)
                 }
-                Err(StoreError) => *self.store_failures += 1,
+                Err(StoreError) => {
+                    refusals.fail(Kind::RateLimit, rule, &limit.reaction, self.store_failures);
+                    None
+                }
+            };
+            if let (true, Some(standing)) = (limit.tells, standing) {
+                standings.iter_mut().filter(|told| told.limit == rule).for_each(|told| *told = standing);
             }
+            refusals.into_result()?;
         }
-        match refusal {
-            None => Ok(()),
-            Some(refusal) => {
-                self.give_tokens_back(claims);
-                Err(refusal)
-            }
-        }
+        Ok(())
     }
 
     fn give_tokens_back(&mut self, claims: &[Claim]) {
@@ -165,16 +315,47 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         }
     }
 
-    fn take_tickets(&mut self, probes: &[(u32, Slot)], admission: &mut Admission) -> Result<(), Refusal> {
-        for &(rule, slot) in probes {
+    fn take_room(&mut self, found: &mut Findings, admission: &mut Admission) -> Result<(), Refusal> {
+        const KIND: Kind = Kind::Concurrency;
+        let Findings { rooms, shadowed, .. } = found;
+        for &(rule, room) in &*rooms {
+            let Some(bulkhead) = self.bulkheads.get_mut(rule as usize) else { continue };
+            let mut refusals = Refusals::new(shadowed);
+            match bulkhead.take(room, self.presence, &mut self.access) {
+                Ok(Ok(hold)) => admission.hold(rule, hold),
+                Ok(Err(Full)) => refusals.add(Refusal { kind: KIND, rule, wait: 0 }, &bulkhead.reaction),
+                Err(StoreError) => refusals.fail(KIND, rule, &bulkhead.reaction, self.store_failures),
+            }
+            refusals.into_result()?;
+        }
+        Ok(())
+    }
+
+    fn give_room_back(&mut self, admission: &Admission) {
+        for (rule, hold) in admission.holds() {
+            let Some(bulkhead) = self.bulkheads.get_mut(rule as usize) else { continue };
+            if bulkhead.release(hold, None, self.presence, &mut self.access).is_err() {
+                *self.store_failures += 1;
+            }
+        }
+    }
+
+    fn take_tickets(&mut self, found: &mut Findings, admission: &mut Admission) -> Result<(), Refusal> {
+        const KIND: Kind = Kind::CircuitBreaker;
+        let Findings { probes, shadowed, .. } = found;
+        for &(rule, slot) in &*probes {
             let Some(breaker) = self.breakers.get_mut(rule as usize) else { continue };
+            let mut refusals = Refusals::new(shadowed);
             match breaker.probe(slot, &mut self.access) {
                 Ok(Check::Pass(watch)) => admission.add(rule, watch),
-                Ok(Check::Reject { wait }) => return Err(Refusal { kind: Kind::CircuitBreaker, rule, wait }),
+                Ok(Check::Reject { wait }) => {
+                    refusals.add(Refusal { kind: KIND, rule, wait }, &breaker.reaction);
+                }
                 // It has opened and waited once more since it was checked.
-                Ok(Check::Probe(_)) => return Err(Refusal { kind: Kind::CircuitBreaker, rule, wait: 0 }),
-                Err(StoreError) => *self.store_failures += 1,
+                Ok(Check::Probe(_)) => refusals.add(Refusal { kind: KIND, rule, wait: 0 }, &breaker.reaction),
+                Err(StoreError) => refusals.fail(KIND, rule, &breaker.reaction, self.store_failures),
             }
+            refusals.into_result()?;
         }
         Ok(())
     }

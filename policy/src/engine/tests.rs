@@ -91,7 +91,9 @@ fn a_reject_says_which_rule_and_when_to_come_back() {
             rule: "r",
             status: 429,
             grpc_status: 8,
-            retry_after_secs: 60
+            retry_after_secs: 60,
+            body: None,
+            headers: &[]
         }
     );
     assert_eq!((reject.kind.as_str(), reject.kind.detail()), ("rate-limit", "spillway_rate_limit"));
@@ -183,5 +185,230 @@ fn a_store_that_goes_on_conflicting_is_given_up() {
         count(&mut engine, &Described::default(), &mut store, SECOND, 3),
         1,
         "a few conflicts do no harm"
+    );
+}
+
+const FOREVER: u64 = 3_600 * SECOND;
+
+#[test]
+fn a_shadow_rule_reports_and_never_rejects() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "mode": "shadow" }],
+          "concurrency": [{ "name": "c", "max": 1, "mode": "shadow" }] }
+    ]));
+    let mut admissions = Vec::new();
+    for expected in [vec![], vec!["concurrency/p/c", "rate-limit/p/r"]] {
+        let decision = engine.decide(&Described::default(), &mut store, SECOND);
+        let shadowed: Vec<String> = decision
+            .shadowed
+            .iter()
+            .map(|r| format!("{}/{}/{}", r.kind.as_str(), r.policy, r.rule))
+            .collect();
+        assert_eq!(shadowed, expected);
+        admissions.push(admitted(decision.verdict).unwrap());
+    }
+}
+
+#[test]
+fn a_rule_about_some_requests_leaves_the_others_alone() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "when": [{ "method": "POST" }] }] }
+    ]));
+    let (get, post) = (Described::default(), Described::default().header(":method", "POST"));
+    assert_eq!(count(&mut engine, &get, &mut store, SECOND, 5), 5);
+    assert_eq!(count(&mut engine, &post, &mut store, SECOND, 5), 1);
+}
+
+#[test]
+fn a_request_takes_as_many_tokens_as_it_costs() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/m", "burst": 10, "cost": { "header": "x-cost", "max": 10 } }] }
+    ]));
+    let costing = |cost: &str| Described::default().header("x-cost", cost);
+    assert!(passes(&mut engine, &costing("7"), &mut store, SECOND));
+    let decision = engine.decide(&costing("5"), &mut store, SECOND);
+    assert_eq!(rejected(&decision.verdict).as_deref(), Some("rate-limit/p/r after 120"), "three are left");
+    assert!(passes(&mut engine, &costing("3"), &mut store, SECOND));
+    assert!(!passes(&mut engine, &costing("x"), &mut store, SECOND));
+}
+
+#[test]
+fn some_keys_have_another_rate_or_none() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "key": [{ "header": "k" }],
+          "overrides": [{ "key": "acme", "rate": "1/h", "burst": 5 }, { "key": "probe", "unlimited": true }] }] }
+    ]));
+    for (key, expected) in [("acme", 5), ("probe", 20), ("other", 1), ("Acme", 1)] {
+        assert_eq!(
+            count(&mut engine, &Described::default().header("k", key), &mut store, SECOND, 20),
+            expected,
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn on_failure_says_what_a_silent_store_means() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "100/s", "onFailure": "deny" }] }
+    ]));
+    store.failures.set(1);
+    let decision = engine.decide(&Described::default(), &mut store, SECOND);
+    assert_eq!(rejected(&decision.verdict).as_deref(), Some("rate-limit/p/r after 1"));
+    assert!(passes(&mut engine, &Described::default(), &mut store, SECOND));
+}
+
+#[test]
+fn what_clients_are_told_is_true() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "6/m", "burst": 3, "rateLimitHeaders": true },
+          { "name": "quiet", "rate": "100/s" }] }
+    ]));
+    let mut told = |now| {
+        let decision = engine.decide(&Described::default(), &mut store, now);
+        let limits = decision.limits.unwrap();
+        assert_eq!(limits.policy, "\"r\";q=3;w=30");
+        (limits.rate_limit.to_owned(), matches!(decision.verdict, Verdict::Admit(_)))
+    };
+    assert_eq!(told(SECOND), ("\"r\";r=2;t=10".into(), true));
+    assert_eq!(told(SECOND), ("\"r\";r=1;t=10".into(), true));
+    assert_eq!(told(4 * SECOND), ("\"r\";r=0;t=7".into(), true));
+    assert_eq!(told(5 * SECOND), ("\"r\";r=0;t=6".into(), false));
+    assert_eq!(told(11 * SECOND), ("\"r\";r=0;t=10".into(), true), "as it said");
+}
+
+#[test]
+fn a_rule_answers_in_its_own_words() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h",
+          "response": { "status": 503, "body": "{}", "contentType": "application/json", "headers": { "X-A": "b" } } }] }
+    ]));
+    engine.decide(&Described::default(), &mut store, SECOND);
+    let Verdict::Reject(reject) = engine.decide(&Described::default(), &mut store, SECOND).verdict else {
+        panic!()
+    };
+    assert_eq!((reject.status, reject.grpc_status, reject.body), (503, 8, Some("{}")));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(reject.headers, [pair("content-type", "application/json"), pair("x-a", "b")]);
+}
+
+#[test]
+fn a_request_that_is_rejected_is_not_in_flight_and_one_in_flight_takes_no_tokens_from_others() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "concurrency": [{ "name": "c", "max": 1 }],
+          "rateLimits": [{ "name": "r", "rate": "1/h", "burst": 2 }] }
+    ]));
+    let first = admitted(engine.decide(&Described::default(), &mut store, SECOND).verdict).unwrap();
+    assert!(first.is_watched());
+    for _ in 0..5 {
+        let decision = engine.decide(&Described::default(), &mut store, SECOND);
+        assert_eq!(rejected(&decision.verdict).as_deref(), Some("concurrency/p/c after 1"));
+    }
+    engine.complete(first, Outcome { client_gone: true, ..Outcome::default() }, &mut store, SECOND);
+    let second = admitted(engine.decide(&Described::default(), &mut store, SECOND).verdict).unwrap();
+    engine.complete(second, Outcome { reset: true, ..Outcome::default() }, &mut store, SECOND);
+    for _ in 0..5 {
+        let decision = engine.decide(&Described::default(), &mut store, SECOND);
+        assert_eq!(
+            rejected(&decision.verdict).as_deref(),
+            Some("rate-limit/p/r after 3600"),
+            "not in flight"
+        );
+    }
+    assert!(passes(&mut engine, &Described::default(), &mut store, SECOND + FOREVER));
+}
+
+#[test]
+fn under_pressure_the_low_are_shed_and_the_others_served() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "concurrency": [{ "name": "c", "max": 10 }],
+          "priority": { "from": [{ "header": "x-priority" }], "default": "normal", "levels": ["normal", "low"] },
+          "degrade": [{ "name": "mild", "when": { "saturation": "50%" }, "shed": ["low"] },
+                      { "name": "half", "when": { "saturation": "50%" }, "admit": "50%", "only": [{ "method": "PUT" }] }] }
+    ]));
+    let low = Described::default().header("x-priority", "low");
+    assert!(passes(&mut engine, &low, &mut store, SECOND));
+    let held: Vec<_> =
+        (0..6).map(|_| admitted(engine.decide(&Described::default(), &mut store, SECOND).verdict)).collect();
+    engine.tick(&mut store, SECOND + 200 * MS);
+    let decision = engine.decide(&low, &mut store, SECOND + 200 * MS);
+    assert_eq!(rejected(&decision.verdict).as_deref(), Some("degrade/p/mild after 1"));
+    let put = Described::default().header(":method", "PUT");
+    let decision = engine.decide(&put, &mut store, SECOND + 200 * MS);
+    assert_eq!(rejected(&decision.verdict).as_deref(), Some("degrade/p/half after 1"));
+    assert!(passes(&mut engine, &Described::default(), &mut store, SECOND + 200 * MS));
+    assert_eq!(held.len(), 6);
+}
+
+#[test]
+fn slow_answers_and_many_failures_open_a_breaker_and_backoff_lengthens_it() {
+    let breaker = |trip: serde_json::Value| {
+        engine(
+            json!([{ "name": "p", "circuitBreakers": [{ "name": "b", "window": "10s", "minRequests": 4, "trip": trip,
+            "openFor": "1s", "probes": 1, "backoff": { "factor": 3, "max": "5s" },
+            "failures": { "statuses": [500], "resets": false } }] }]),
+        )
+    };
+    let send = |engine: &mut Engine, store: &mut Shared, now: u64, status: u16, latency: u64| {
+        let Some(admission) = admitted(engine.decide(&Described::default(), store, now).verdict) else {
+            return false;
+        };
+        let outcome = Outcome { status: Some(status), latency: Some(latency), ..Outcome::default() };
+        engine.complete(admission, outcome, store, now);
+        engine.tick(store, now + 50 * MS);
+        true
+    };
+    let (mut slow, mut store) =
+        (breaker(json!({ "slow": { "over": "500ms", "ratio": "50%" } })), Shared::default());
+    for latency in [1, 1, 501, 501] {
+        assert!(send(&mut slow, &mut store, SECOND, 500, latency * MS));
+    }
+    assert!(!send(&mut slow, &mut store, SECOND + 60 * MS, 200, 0), "half of four were slow");
+
+    let (mut counted, mut store) = (breaker(json!({ "errorCount": 2 })), Shared::default());
+    for status in [500, 503, 500] {
+        assert!(send(&mut counted, &mut store, SECOND, status, 0), "503 is no failure here");
+    }
+    let mut now = SECOND + 60 * MS;
+    for open_for in [1, 3, 5, 5] {
+        let mut waited = 0;
+        while !send(&mut counted, &mut store, now, 500, 0) {
+            now += 100 * MS;
+            waited += 1;
+        }
+        assert!((open_for * 10 - 1..=open_for * 10 + 1).contains(&waited), "{open_for}: {waited}");
+    }
+}
+
+#[test]
+fn a_long_probe_is_resolved_when_its_answer_begins() {
+    let mut store = Shared::default();
+    let mut engine =
+        engine(json!([{ "name": "p", "circuitBreakers": [{ "name": "b", "window": "10s", "minRequests": 1,
+        "trip": { "errorRatio": "50%" }, "openFor": "1s", "probes": 1 }] }]));
+    let failed = Outcome { status: Some(503), ..Outcome::default() };
+    let admission = admitted(engine.decide(&Described::default(), &mut store, SECOND).verdict).unwrap();
+    engine.complete(admission, failed, &mut store, SECOND);
+    engine.tick(&mut store, SECOND + 50 * MS);
+    let mut probe = admitted(engine.decide(&Described::default(), &mut store, 3 * SECOND).verdict).unwrap();
+    assert!(probe.is_probe());
+    assert!(!passes(&mut engine, &Described::default(), &mut store, 3 * SECOND));
+    let begun = Outcome { status: Some(101), ..Outcome::default() };
+    engine.headers_seen(&mut probe, begun, &mut store, 3 * SECOND);
+    assert!(!probe.is_probe());
+    assert!(passes(&mut engine, &Described::default(), &mut store, 3 * SECOND + 10 * MS), "closed");
+    engine.complete(probe, Outcome { reset: true, ..begun }, &mut store, 4 * SECOND);
+    assert!(
+        passes(&mut engine, &Described::default(), &mut store, 4 * SECOND + 60 * MS),
+        "its end is no second result"
     );
 }

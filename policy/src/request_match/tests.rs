@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::Fake;
+use crate::testing::Described;
 
-fn matches(json: &str, request: &Fake) -> bool {
+fn matches(json: &str, request: &Described) -> bool {
     let list: Vec<RequestMatch> = serde_json::from_str(json).unwrap();
     assert_eq!(problems(&list), []);
     let mut needs = Needs::default();
@@ -14,19 +14,20 @@ fn matches(json: &str, request: &Fake) -> bool {
 }
 
 fn path(json: &str, path: &str) -> bool {
-    matches(&format!(r#"[{{"path": {json}}}]"#), &Fake::default().path(path))
+    matches(&format!(r#"[{{"path": {json}}}]"#), &Described::path(path))
 }
 
 #[test]
 fn any_of_a_list_and_all_of_a_match() {
-    let json = r#"[{"method": "POST", "path": {"value": "/a"}}, {"headers": [{"name": "X-Env", "value": "prod"}]}]"#;
-    let request = || Fake::default().path("/a/b");
+    let json =
+        r#"[{"method": "POST", "path": {"value": "/a"}}, {"headers": [{"name": "X-Env", "value": "prod"}]}]"#;
+    let request = || Described::path("/a/b");
     assert!(matches("[]", &request()));
     assert!(matches("[{}]", &request()));
     assert!(matches(json, &request().header(":method", b"POST")));
     assert!(!matches(json, &request().header(":method", b"post")));
     assert!(!matches(json, &request().header(":method", b"GET")));
-    assert!(!matches(json, &Fake::default().path("/b").header(":method", b"POST")));
+    assert!(!matches(json, &Described::path("/b").header(":method", b"POST")));
     assert!(matches(json, &request().header(":method", b"GET").header("x-env", b"prod")));
     assert!(!matches(json, &request().header("x-env", b"production")));
 }
@@ -56,26 +57,32 @@ fn exact_is_the_whole_path_without_its_query() {
 #[test]
 fn an_expression_is_for_the_whole_of_it() {
     let expression = r#"{"type": "RegularExpression", "value": "/orders/[0-9]+|/health"}"#;
-    assert!(path(expression, "/orders/17") && path(expression, "/orders/17?x") && path(expression, "/health"));
-    assert!(!path(expression, "/orders/17/x") && !path(expression, "/x/orders/17") && !path(expression, "/healthy"));
+    assert!(
+        path(expression, "/orders/17") && path(expression, "/orders/17?x") && path(expression, "/health")
+    );
+    assert!(
+        !path(expression, "/orders/17/x")
+            && !path(expression, "/x/orders/17")
+            && !path(expression, "/healthy")
+    );
 
     let header = r#"[{"headers": [{"name": "x", "type": "RegularExpression", "value": "a.*z"}]}]"#;
-    assert!(matches(header, &Fake::default().header("x", b"a\xff\xfez")), "any bytes");
-    assert!(!matches(header, &Fake::default().header("x", b"az\n1")));
-    assert!(!matches(header, &Fake::default()));
+    assert!(matches(header, &Described::default().header("x", b"a\xff\xfez")), "any bytes");
+    assert!(!matches(header, &Described::default().header("x", b"az\n1")));
+    assert!(!matches(header, &Described::default()));
 }
 
 #[test]
 fn query_parameters_are_compared_decoded() {
     let exact = r#"[{"queryParams": [{"name": "v", "value": "a b"}]}]"#;
-    assert!(matches(exact, &Fake::default().path("/?v=a%20b")));
-    assert!(matches(exact, &Fake::default().path("/?%76=a+b")));
-    assert!(!matches(exact, &Fake::default().path("/?v=a")));
-    assert!(!matches(exact, &Fake::default().path("/")));
+    assert!(matches(exact, &Described::path("/?v=a%20b")));
+    assert!(matches(exact, &Described::path("/?%76=a+b")));
+    assert!(!matches(exact, &Described::path("/?v=a")));
+    assert!(!matches(exact, &Described::path("/")));
     let expression = r#"[{"queryParams": [{"name": "v", "type": "RegularExpression", "value": "[0-9]*"}]}]"#;
-    assert!(matches(expression, &Fake::default().path("/?v=%31%32")));
-    assert!(matches(expression, &Fake::default().path("/?v")));
-    assert!(!matches(expression, &Fake::default().path("/?v=x1")));
+    assert!(matches(expression, &Described::path("/?v=%31%32")));
+    assert!(matches(expression, &Described::path("/?v")));
+    assert!(!matches(expression, &Described::path("/?v=x1")));
 }
 
 #[test]
@@ -91,7 +98,10 @@ fn what_can_never_match_is_refused_with_its_place() {
         (r#"[{"path": {"type": "RegularExpression", "value": "(?:a{999}){999}"}}]"#, "[0].path.value: "),
         (r#"[{"method": "G T"}]"#, "[0].method: "),
         (r#"[{"headers": [{"name": "a b", "value": "x"}]}]"#, "[0].headers[0].name: "),
-        (r#"[{"headers": [{"name": "a", "type": "RegularExpression", "value": "["}]}]"#, "[0].headers[0].value: "),
+        (
+            r#"[{"headers": [{"name": "a", "type": "RegularExpression", "value": "["}]}]"#,
+            "[0].headers[0].value: ",
+        ),
         (r#"[{"queryParams": [{"name": "", "value": "x"}]}]"#, "[0].queryParams[0].name: "),
     ] {
         let told = told(json);
@@ -111,7 +121,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_survived(path in proptest::collection::vec(any::<u8>(), 0..60)) {
-        let request = Fake::default().header(":path", &path);
+        let request = Described::path(&path);
         let json = r#"[{"path": {"type": "RegularExpression", "value": "/.*"}, "queryParams": [{"name": "a", "value": "b"}]}]"#;
         matches(json, &request);
     }

@@ -151,13 +151,13 @@ fn backends() {
 fn policies() {
     check(
         "TrafficPolicy",
-        "targetRefs: [{kind: Service, name: a}, {kind: Route, name: orders}]\nrouteKey:\n- {header: x, value: y}\n- [{method: true}, {header: 5}]\n- anonymous\n- {headr: x-tenant}",
+        "targetRefs: [{kind: Service, name: a}, {kind: Route, name: orders}]\nrouteKey:\n- {header: x, value: y}\n- [{value: ''}, {header: 5}]\n- anonymous\n- {headr: x-tenant}",
         &[
             "5:23 spec.targetRefs[0].kind: unknown value `Service`",
             "5:62 spec.targetRefs[1].name: there is no Route `orders`",
-            "7:5 spec.routeKey[0]: expected exactly one source: template with key, header, clientAddress or value",
-            "8:7 spec.routeKey[1][0].method: `method` is not available yet",
-            "8:31 spec.routeKey[1][1].header: expected a string, found the number 5",
+            "7:5 spec.routeKey[0]: expected exactly one source: template with key, header, method, query, cookie, grpc, sni, clientAddress or value",
+            "8:14 spec.routeKey[1][0].value: expected at least one character",
+            "8:28 spec.routeKey[1][1].header: expected a string, found the number 5",
             "9:5 spec.routeKey[2]: expected a source such as {header: x-tenant-id}, or a list of sources, found the string \"anonymous\"",
             "10:6 spec.routeKey[3].headr: unknown field `headr`",
         ],

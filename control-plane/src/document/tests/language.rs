@@ -102,13 +102,17 @@ spec:
     - {name: works, key: [routeKey, backend, {header: x-user}], rate: 10/m, burst: 5}
     - name: later
       rate: 5/s
-      when: [{method: PUT}]
-      cost: {header: x-cost, default: 1, min: 1, max: 9}
+      key: [routeKey]
+      when:
+        - {method: PUT}
+        - {path: {type: RegularExpression, value: "/a+"}}
+        - {path: {type: Exact, value: /b}, headers: [{name: x-a, value: b}, {name: x-c, value: "d+", type: RegularExpression}], queryParams: [{name: e, value: f}]}
+      cost: {header: x-cost, default: 1, min: 1, max: 5}
       scope: fleet
-      overrides: [{key: a, unlimited: true}]
+      overrides: [{key: a, unlimited: true}, {key: b, rate: 10/s, burst: 20}]
       mode: shadow
       onFailure: deny
-      response: {status: 429}
+      response: {status: 429, body: "slow down", contentType: text/plain, headers: {x-why: limit}}
       rateLimitHeaders: true
   circuitBreakers:
     - {name: breaks, key: [backend], window: 5s, minRequests: 3, trip: {errorRatio: 25%}, openFor: 2s, probes: 1}
@@ -116,7 +120,7 @@ spec:
       window: 5s
       minRequests: 3
       trip: {errorRatio: 1%, slow: {over: 1s, ratio: 5%}, errorCount: 7}
-      failures: {statuses: ["5xx"], resets: true}
+      failures: {statuses: ["5xx", 429], grpcStatuses: [UNAVAILABLE], resets: true}
       openFor: 2s
       backoff: {factor: 2, max: 1m}
       probes: 2
@@ -124,8 +128,8 @@ spec:
       onFailure: allow
       response: {status: 503}
   concurrency: [{name: pool, max: 5}]
-  priority: {default: normal}
-  degrade: [{name: mild}]
+  priority: {from: [{header: x-priority}], default: normal, levels: [normal, low]}
+  degrade: [{name: mild, when: {saturation: 80%, p99: 2s, errors: 5%}, shed: [low], admit: 10%, only: [{path: {value: /a}}]}]
   messages: {rate: 5/s}
 ---
 apiVersion: spillway.dev/v1
@@ -175,30 +179,7 @@ const NOT_YET: &[&str] = &[
     "Backend carts spec.connectionPool",
     "Backend carts spec.tls",
     "Backend raw spec.protocol",
-    "TrafficPolicy guard spec.routeKey[3].method",
-    "TrafficPolicy guard spec.routeKey[4].query",
-    "TrafficPolicy guard spec.routeKey[5].cookie",
-    "TrafficPolicy guard spec.routeKey[6].grpc",
-    "TrafficPolicy guard spec.routeKey[7].grpc",
-    "TrafficPolicy guard spec.routeKey[8].sni",
-    "TrafficPolicy guard spec.rateLimits[1].when",
-    "TrafficPolicy guard spec.rateLimits[1].cost",
     "TrafficPolicy guard spec.rateLimits[1].scope",
-    "TrafficPolicy guard spec.rateLimits[1].overrides",
-    "TrafficPolicy guard spec.rateLimits[1].mode",
-    "TrafficPolicy guard spec.rateLimits[1].onFailure",
-    "TrafficPolicy guard spec.rateLimits[1].response",
-    "TrafficPolicy guard spec.rateLimits[1].rateLimitHeaders",
-    "TrafficPolicy guard spec.circuitBreakers[1].trip.slow",
-    "TrafficPolicy guard spec.circuitBreakers[1].trip.errorCount",
-    "TrafficPolicy guard spec.circuitBreakers[1].failures",
-    "TrafficPolicy guard spec.circuitBreakers[1].backoff",
-    "TrafficPolicy guard spec.circuitBreakers[1].mode",
-    "TrafficPolicy guard spec.circuitBreakers[1].onFailure",
-    "TrafficPolicy guard spec.circuitBreakers[1].response",
-    "TrafficPolicy guard spec.concurrency",
-    "TrafficPolicy guard spec.priority",
-    "TrafficPolicy guard spec.degrade",
     "TrafficPolicy guard spec.messages",
     "Certificate front kind",
     "Rollout carts-v2 kind",

@@ -51,6 +51,9 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
         route_key: policy.route_key.clone(),
         rate_limits: policy.rate_limits.clone(),
         circuit_breakers: policy.circuit_breakers.clone(),
+        concurrency: policy.concurrency.clone(),
+        priority: policy.priority.clone(),
+        degrade: policy.degrade.clone(),
     };
     for problem in alone.problems() {
         report(check, document, problem);
@@ -85,6 +88,9 @@ fn keys(policy: &TrafficPolicy) -> Vec<(Vec<Step>, &[KeyPart])> {
         .map(|(i, limit)| (steps!["spec", "rateLimits", i, "key"].to_vec(), limit.key.as_slice()))
         .chain(breakers.map(|(i, breaker)| {
             (steps!["spec", "circuitBreakers", i, "key"].to_vec(), breaker.key.as_slice())
+        }))
+        .chain(policy.concurrency.iter().enumerate().map(|(i, rule)| {
+            (steps!["spec", "concurrency", i, "key"].to_vec(), rule.key.as_slice())
         }))
         .collect()
 }

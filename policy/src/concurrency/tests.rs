@@ -1,0 +1,230 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::Needs;
+use crate::table::ONLY;
+use crate::testing::{MS, SECOND, Shared};
+
+/// A worker: its VM and its own copy of the rule.
+struct Worker {
+    presence: Presence,
+    bulkhead: Bulkhead,
+    bytes: Vec<u8>,
+}
+
+impl Worker {
+    fn new(limit: Limit, keyed: bool) -> Self {
+        let key = if keyed { r#""key": ["backend"],"# } else { "" };
+        let limit = match limit {
+            Limit::Fixed(max) => format!(r#""max": {max}"#),
+            Limit::Adaptive(Bounds { min, max }) => format!(r#""adaptive": {{"min": {min}, "max": {max}}}"#),
+        };
+        let rule = serde_json::from_str(&format!(r#"{{"name": "r", {key} {limit}}}"#)).unwrap();
+        let bulkhead = Bulkhead::new("p".into(), rule, None, &mut Needs::default());
+        Self { presence: Presence::default(), bulkhead, bytes: Vec::new() }
+    }
+
+    fn with<T>(
+        &mut self,
+        store: &mut Shared,
+        now: u64,
+        work: impl FnOnce(&mut Bulkhead, &mut Presence, &mut Access<'_, Shared>) -> T,
+    ) -> T {
+        let Self { presence, bulkhead, bytes } = self;
+        work(bulkhead, presence, &mut Access { store, bytes, transitions: &mut Vec::new(), now, since: 0 })
+    }
+
+    fn enter(&mut self, slot: Slot, store: &mut Shared, now: u64) -> Option<Hold> {
+        self.with(store, now, |bulkhead, presence, access| {
+            let room = bulkhead.look(slot, presence, access).unwrap().ok()?;
+            bulkhead.take(room, presence, access).unwrap().ok()
+        })
+    }
+
+    fn leave(&mut self, hold: Hold, latency: Option<u64>, store: &mut Shared, now: u64) -> bool {
+        self.with(store, now, |bulkhead, presence, access| {
+            bulkhead.release(hold, latency, presence, access).is_ok()
+        })
+    }
+
+    fn tick(&mut self, store: &mut Shared, now: u64) {
+        self.presence.tick(store, now).unwrap();
+        self.with(store, now, |bulkhead, presence, access| bulkhead.settle(false, presence, access).unwrap());
+    }
+}
+
+fn key(number: u64) -> Slot {
+    Slot { record: u16::try_from(number % 3).unwrap(), fingerprint: number + 1 }
+}
+
+#[test]
+fn as_many_as_the_limit_pass_over_all_workers() {
+    let mut store = Shared::default();
+    let mut workers = [0; 3].map(|_| Worker::new(Limit::Fixed(5), false));
+    let mut holds = Vec::new();
+    for index in 0..12 {
+        let worker = index % 3;
+        holds.extend(workers[worker].enter(ONLY, &mut store, 0).map(|hold| (worker, hold)));
+    }
+    assert_eq!(holds.len(), 5);
+    let (worker, hold) = holds.pop().unwrap();
+    assert!(workers[worker].leave(hold, None, &mut store, 1));
+    assert!(workers[0].enter(ONLY, &mut store, 2).is_some());
+    assert!(workers[1].enter(ONLY, &mut store, 2).is_none());
+}
+
+#[test]
+fn a_look_takes_nothing() {
+    let mut store = Shared::default();
+    let mut worker = Worker::new(Limit::Fixed(1), false);
+    for _ in 0..5 {
+        let room = worker.with(&mut store, 0, |bulkhead, presence, access| {
+            bulkhead.look(ONLY, presence, access).unwrap().unwrap()
+        });
+        assert_eq!((room.count, room.share()), (1, 10_000));
+    }
+    assert!(worker.enter(ONLY, &mut store, 0).is_some());
+}
+
+#[test]
+fn of_two_workers_that_see_the_last_room_one_gets_it() {
+    let mut store = Shared::default();
+    let (mut one, mut two) = (Worker::new(Limit::Fixed(1), false), Worker::new(Limit::Fixed(1), false));
+    let look = |worker: &mut Worker, store: &mut Shared| {
+        worker.with(store, 0, |bulkhead, presence, access| {
+            bulkhead.look(ONLY, presence, access).unwrap().unwrap()
+        })
+    };
+    let rooms = (look(&mut one, &mut store), look(&mut two, &mut store));
+    let take = |worker: &mut Worker, room, store: &mut Shared| {
+        worker.with(store, 0, |bulkhead, presence, access| bulkhead.take(room, presence, access).unwrap())
+    };
+    assert!(take(&mut one, rooms.0, &mut store).is_ok());
+    assert_eq!(take(&mut two, rooms.1, &mut store), Err(Full));
+}
+
+#[test]
+fn keys_do_not_see_each_other() {
+    let mut store = Shared::default();
+    let mut worker = Worker::new(Limit::Fixed(1), true);
+    let holds: Vec<_> = (0..9).filter_map(|number| worker.enter(key(number), &mut store, 0)).collect();
+    assert_eq!(holds.len(), 9, "three records, three keys in each");
+    assert!((0..9).all(|number| worker.enter(key(number), &mut store, 0).is_none()));
+    for hold in holds {
+        assert!(worker.leave(hold, None, &mut store, 0));
+    }
+    assert!((0..9).all(|number| worker.enter(key(number), &mut store, 0).is_some()));
+}
+
+#[test]
+fn what_a_dead_vm_had_in_flight_is_free_again_when_its_heartbeat_has_stopped() {
+    let mut store = Shared::default();
+    let (mut one, mut dead) = (Worker::new(Limit::Fixed(2), false), Worker::new(Limit::Fixed(2), false));
+    let lost = dead.enter(ONLY, &mut store, 0).unwrap();
+    dead.enter(ONLY, &mut store, 0).unwrap();
+    assert!(one.enter(ONLY, &mut store, 0).is_none());
+    let mut now = 0;
+    while now < 5 * SECOND {
+        one.tick(&mut store, now);
+        assert!(one.enter(ONLY, &mut store, now).is_none(), "{now}");
+        now += 50 * MS;
+    }
+    for _ in 0..20 {
+        one.tick(&mut store, now);
+        now += 50 * MS;
+    }
+    let hold = one.enter(ONLY, &mut store, now).unwrap();
+    assert!(one.enter(ONLY, &mut store, now).is_some());
+    assert!(one.enter(ONLY, &mut store, now).is_none());
+    // It was not dead after all: what it had is not counted a second time.
+    dead.leave(lost, None, &mut store, now);
+    assert!(one.enter(ONLY, &mut store, now).is_none());
+    assert!(one.leave(hold, None, &mut store, now));
+    assert!(one.enter(ONLY, &mut store, now).is_some());
+}
+
+#[test]
+fn an_end_that_the_store_did_not_hear_is_told_later() {
+    let mut store = Shared::default();
+    let mut worker = Worker::new(Limit::Fixed(1), false);
+    let hold = worker.enter(ONLY, &mut store, 0).unwrap();
+    store.failures.set(1);
+    assert!(!worker.leave(hold, None, &mut store, 0));
+    assert!(worker.enter(ONLY, &mut store, 0).is_none());
+    worker.tick(&mut store, 1);
+    assert!(worker.enter(ONLY, &mut store, 1).is_some());
+}
+
+#[test]
+fn records_stay_small_and_a_full_one_is_an_error_not_an_eviction() {
+    let mut store = Shared::default();
+    let mut worker = Worker::new(Limit::Fixed(1), true);
+    let slot = |fingerprint| Slot { record: 0, fingerprint };
+    let mut held = 0;
+    for fingerprint in 1..200 {
+        let taken = worker.with(&mut store, 0, |bulkhead, presence, access| {
+            let room = bulkhead.look(slot(fingerprint), presence, access).unwrap().unwrap();
+            bulkhead.take(room, presence, access).is_ok()
+        });
+        held += u64::from(taken);
+    }
+    assert_eq!(held, 64);
+    assert!((1..=held).all(|fingerprint| worker.enter(slot(fingerprint), &mut store, 0).is_none()));
+}
+
+#[test]
+fn an_adaptive_limit_grows_while_the_upstream_keeps_up() {
+    let mut store = Shared::default();
+    let mut worker = Worker::new(Limit::Adaptive(Bounds { min: 2, max: 20 }), true);
+    let mut now = 0;
+    let mut most = 0;
+    for _ in 0..2_000 {
+        now += 5 * MS;
+        let holds: Vec<_> = std::iter::from_fn(|| worker.enter(key(4), &mut store, now)).collect();
+        most = most.max(holds.len());
+        assert!((1..=20).contains(&holds.len()));
+        for hold in holds {
+            assert!(worker.leave(hold, Some(MS), &mut store, now + MS));
+        }
+    }
+    assert_eq!(most, 20);
+}
+
+proptest! {
+    #[test]
+    fn in_flight_returns_to_zero_and_never_passes_the_limit(
+        limit in 1_u32..6,
+        steps in proptest::collection::vec((0_usize..3, 0_u64..4, any::<bool>(), any::<prop::sample::Index>(), 0_u32..3), 1..120),
+    ) {
+        let mut store = Shared::default();
+        let mut workers = [0; 3].map(|_| Worker::new(Limit::Fixed(limit), true));
+        let mut holds: Vec<(usize, u64, Hold)> = Vec::new();
+        for (worker, number, enters, which, conflicts) in steps {
+            store.conflicts.set(conflicts);
+            if enters {
+                let before = holds.iter().filter(|(_, other, _)| *other == number).count();
+                let hold = workers[worker].enter(key(number), &mut store, 0);
+                prop_assert_eq!(hold.is_some(), before < limit as usize);
+                holds.extend(hold.map(|hold| (worker, number, hold)));
+            } else if !holds.is_empty() {
+                let (worker, _, hold) = holds.swap_remove(which.index(holds.len()));
+                workers[worker].leave(hold, None, &mut store, 0);
+            }
+        }
+        for (worker, _, hold) in holds {
+            workers[worker].leave(hold, None, &mut store, 0);
+        }
+        store.conflicts.set(0);
+        for number in 0..4 {
+            for _ in 0..limit {
+                prop_assert!(workers[0].enter(key(number), &mut store, 0).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn any_record_is_survived(record in proptest::collection::vec(any::<u8>(), 0..100), keyed in any::<bool>()) {
+        prop_assert!(places(&record, keyed).count() <= record.len() / 7);
+        decode(&record);
+    }
+}
