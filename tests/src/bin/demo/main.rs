@@ -9,6 +9,7 @@ mod stage;
 mod steps;
 mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,12 +30,15 @@ struct Arguments {
     /// Where Envoy's admin interface is; a free port where not given
     #[arg(long)]
     admin_port: Option<u16>,
+    /// Where documents and logs go; those of an earlier demo are replaced
+    #[arg(long, default_value = "target/demo")]
+    folder: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let Arguments { once, port, admin_port } = Arguments::parse();
+    let Arguments { once, port, admin_port, folder } = Arguments::parse();
     let narrator = Narrator::new();
-    let mut stage = match Stage::set(&narrator, port, admin_port) {
+    let mut stage = match Stage::set(&narrator, &folder, port, admin_port) {
         Ok(stage) => stage,
         Err(error) => {
             narrator.failed("setting up", &error);

@@ -1,7 +1,7 @@
 //! Everything that runs during the demo.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,21 +37,32 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts everything and waits until Envoy serves what the documents say.
-    pub(crate) fn set(narrator: &Narrator, port: Option<u16>, admin_port: Option<u16>) -> Result<Self> {
+    pub(crate) fn set(
+        narrator: &Narrator,
+        folder: &Path,
+        port: Option<u16>,
+        admin_port: Option<u16>,
+    ) -> Result<Self> {
         let client = Client::new()?;
         client.spawn(end_on_signal());
         let listener = port.map_or_else(Port::free, Port::given)?;
         let admin = admin_port.map_or_else(Port::free, Port::given)?;
-        let folder = artifacts::workspace().join("target/demo");
-        // What an earlier demo left behind would be taken for this one's.
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        // Absolute, because it is shown to a reader who may stand elsewhere.
+        let folder = std::path::absolute(folder).context("no such folder")?;
+        // What an earlier demo left behind would be taken for this one's; what is no demo's is not touched.
+        let documents = folder.join("documents");
+        if documents.exists() {
+            fs::remove_dir_all(&documents)
+                .with_context(|| format!("cannot remove {}", documents.display()))?;
         }
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let log = |name: &str| folder.join(format!("{name}.log"));
+        for name in ["upstreams", "spillway", "envoy"] {
+            fs::write(log(name), "").with_context(|| format!("cannot write {}", log(name).display()))?;
+        }
 
         Narrator::say("Starting three services, the control plane and one Envoy with two workers");
         let names = ["orders-v1", "orders-v2", "payments"];
-        let log = |name: &str| folder.join(format!("{name}.log"));
         let upstreams = Upstreams::start_logging(&log("upstreams"), &client, &names)?;
         let ports = [
             (10_000, listener.number()),
@@ -60,7 +71,7 @@ impl Stage {
             (8083, upstreams.port("payments")?),
         ];
         let source = artifacts::workspace().join("demo/documents");
-        let documents = Documents::copy(&source, &folder.join("documents"), &ports)?;
+        let documents = Documents::copy(&source, &documents, &ports)?;
         let control_plane = ControlPlane::start(&client, documents.folder(), &folder)?;
         let bootstrap = folder.join("bootstrap.yaml");
         control_plane.bootstrap("edge", &admin, &bootstrap, &[])?;

@@ -1,0 +1,19 @@
+#![forbid(unsafe_code)]
+//! End to end: the real Envoy, the real control plane, real upstreams and clients.
+//!
+//! Each test has programs, ports and documents of its own, so all of them can run at the same time. What is waited for is polled with a
+//! deadline; a bound on a count is an invariant or so wide that chance does not reach it, and no bound is on speed.
+
+mod breaker;
+mod check;
+mod demo;
+mod hot_edit;
+mod hot_edit_refused;
+mod rate_limit;
+mod restart;
+mod route_key;
+mod routing;
+mod serve;
+mod static_configuration;
+mod upstream;
+mod world;

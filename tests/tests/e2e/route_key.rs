@@ -1,0 +1,62 @@
+//! The route key and the headers that only Spillway may set.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+use spillway_tests::scene::Scene;
+
+use crate::world::{Headers, TO_ALPHA, World};
+
+const POLICY: &str = r#"
+apiVersion: spillway.dev/v1
+kind: TrafficPolicy
+metadata: {name: keys}
+spec:
+  targetRefs: [{kind: Route, name: site}]
+  routeKey:
+    - {template: "/orders/{tenant}/**", key: "{tenant}"}
+    - [{header: x-region}, {header: x-tenant-id}]
+    - {header: x-tenant-id}
+"#;
+
+#[derive(Deserialize)]
+struct Echo {
+    headers: BTreeMap<String, Vec<String>>,
+}
+
+#[test]
+fn the_upstream_gets_the_key_and_nothing_that_a_client_forged() -> Result<()> {
+    Scene::play(|scene| {
+        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", POLICY)])?;
+        let forged = [
+            ("x-route-key", "admin"),
+            ("X-Route-Key", "root"),
+            ("x-spillway-rejected-by", "me"),
+            ("X-Spillway-Any", "x"),
+        ];
+        let cases: [(&str, Headers, Option<&str>); 6] = [
+            ("/orders/acme/7?echo", &[], Some("acme")),
+            ("/orders/acme/7?echo", &[("x-tenant-id", "other")], Some("acme")),
+            ("/?echo", &[("x-tenant-id", "beta")], Some("beta")),
+            ("/?echo", &[("x-region", "eu"), ("x-tenant-id", "beta")], Some("eu:beta")),
+            ("/?echo", &[("x-region", "eu")], None),
+            ("/?echo", &[], None),
+        ];
+        for (path, headers, expected) in cases {
+            let headers: Vec<_> = forged.iter().chain(headers).copied().collect();
+            let answer = world.get(path, &headers)?;
+            ensure!(answer.status == 200, "{path} {headers:?}: {}", answer.status);
+            let echo: Echo = answer.json()?;
+            let key: Vec<_> =
+                echo.headers.get("x-route-key").into_iter().flatten().map(String::as_str).collect();
+            ensure!(
+                key == Vec::from_iter(expected),
+                "{path} {headers:?}: the key is {key:?}, expected {expected:?}"
+            );
+            let leaked: Vec<_> = echo.headers.keys().filter(|name| name.starts_with("x-spillway-")).collect();
+            ensure!(leaked.is_empty(), "{leaked:?} came from the client");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,117 @@
+//! What most tests need: two upstreams, a control plane and one Envoy with two workers.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use spillway_tests::client::{Answer, Client};
+use spillway_tests::control_plane::ControlPlane;
+use spillway_tests::documents::Documents;
+use spillway_tests::envoy::Envoy;
+use spillway_tests::load::Load;
+use spillway_tests::ports::Port;
+use spillway_tests::scene::Scene;
+use spillway_tests::upstream::Upstreams;
+use spillway_tests::wait;
+
+/// A Gateway and two Backends; the names in capitals stand for ports.
+const BASE: &str = "\
+apiVersion: spillway.dev/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  fleet: edge
+  listeners: [{name: web, address: 127.0.0.1, port: WEB, protocol: HTTP}]
+---
+apiVersion: spillway.dev/v1
+kind: Backend
+metadata: {name: alpha}
+spec: {endpoints: [{address: 127.0.0.1, port: ALPHA}]}
+---
+apiVersion: spillway.dev/v1
+kind: Backend
+metadata: {name: beta}
+spec: {endpoints: [{address: 127.0.0.1, port: BETA}]}
+";
+
+/// Request headers.
+pub(crate) type Headers = &'static [(&'static str, &'static str)];
+
+/// A Route of everything to alpha.
+pub(crate) const TO_ALPHA: &str = "\
+apiVersion: spillway.dev/v1
+kind: Route
+metadata: {name: site}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+    - name: all
+      backendRefs: [{name: alpha}]
+";
+
+/// One test's programs.
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) documents: Documents,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) envoy: Envoy,
+    pub(crate) web: Port,
+    _admin: Port,
+}
+
+impl World {
+    /// Starts everything with these files beside `base.yaml`, and waits until `/` on the Gateway's port is answered at all.
+    pub(crate) fn start(scene: &Scene, files: &[(&str, &str)]) -> Result<Self> {
+        let client = Client::new()?;
+        let (web, admin) = (Port::free()?, Port::free()?);
+        let upstreams = Upstreams::start(scene, &client, &["alpha", "beta"])?;
+        let documents = Documents::empty(&scene.folder().join("documents"))?;
+        let base = BASE
+            .replace("WEB", &web.number().to_string())
+            .replace("ALPHA", &upstreams.port("alpha")?.to_string())
+            .replace("BETA", &upstreams.port("beta")?.to_string());
+        documents.write("base.yaml", &base)?;
+        for (name, text) in files {
+            documents.write(name, text)?;
+        }
+        let control_plane = ControlPlane::start(&client, documents.folder(), scene.folder())?;
+        let bootstrap = scene.folder().join("bootstrap.yaml");
+        control_plane.bootstrap("edge", &admin, &bootstrap, &[])?;
+        let envoy = Envoy::start(&client, &bootstrap, &admin, 2, &scene.log("envoy"))?;
+        let world = Self { client, documents, upstreams, control_plane, envoy, web, _admin: admin };
+        // Any answer will do: what a test expects of it is the test's business.
+        wait::until("the Gateway's port", || world.get("/", &[]).map(drop))?;
+        Ok(world)
+    }
+
+    /// A URL on the Gateway.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.web.address())
+    }
+
+    /// GET through Envoy.
+    pub(crate) fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.client.get(&self.url(path), headers)
+    }
+
+    /// Waits until a request that is sent anew each time, each time by another user, is answered as expected.
+    pub(crate) fn until(&self, what: &str, path: &str, expected: impl Fn(&Answer) -> bool) -> Result<()> {
+        let mut tries = 0;
+        wait::until(what, || {
+            tries += 1;
+            let answer = self.get(path, &[("x-user", &format!("waiter-{tries}"))])?;
+            ensure!(
+                expected(&answer),
+                "GET {path} is answered with {} by {:?}",
+                answer.status,
+                answer.header("x-upstream").or(answer.header("x-spillway-rejected-by"))
+            );
+            Ok(())
+        })
+    }
+
+    /// Load that goes on in the background of an edit: moderate, because the machine has other tests to run.
+    pub(crate) fn steady(&self, path: &str) -> Load {
+        Load::get(self.url(path)).concurrency(8).pause(Duration::from_millis(2)).requests(1_000_000)
+    }
+}
