@@ -83,7 +83,7 @@ fn bytes_that_are_no_configuration_say_what_was_expected_and_where() {
             "not available yet",
         ),
         (br#"{"policies":[{"name":"p","routeKey":[{"header":"a","value":"b"}]}]}"#, "exactly one source"),
-        (br#"{"policies":[{"name":"p","routeKey":[{"template":"/a"}]}]}"#, "exactly one source"),
+        (br#"{"policies":[{"name":"p","routeKey":[{"template":"/a"}]}]}"#, "a template needs a key"),
         (br#"{"policies":[{"name":"p","routeKey":["routeKey"]}]}"#, "a source such as"),
         (
             br#"{"policies":[{"name":"p","rateLimits":[{"name":"r","rate":"1/s","key":["route"]}]}]}"#,
