@@ -88,13 +88,8 @@ fn a_reject_says_which_rule_it_was_and_when_to_come_back() -> Result<()> {
 
         wait::until("the reject's metric", || {
             let text = world.envoy.prometheus()?;
-            let line = text
-                .lines()
-                .find(|line| {
-                    line.starts_with("envoy_wasmcustom_spillway_rejected{")
-                        || line.starts_with("spillway_rejected{")
-                })
-                .context("no metric spillway_rejected")?;
+            let line = text.lines().find(|line| line.starts_with("spillway_rejected{"));
+            let line = line.context("no metric spillway_rejected")?;
             for label in [r#"kind="rate-limit""#, r#"policy="fair""#, r#"rule="per-user""#] {
                 ensure!(line.contains(label), "{line} has no {label}");
             }
