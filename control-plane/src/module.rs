@@ -34,7 +34,7 @@ pub enum FilterModuleError {
     )]
     None,
     /// The file can't be read.
-    #[error("--filter {}: {source}", path.display())]
+    #[error("--filter {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -109,8 +109,9 @@ mod tests {
     fn what_is_no_module_is_refused_with_its_name() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.wasm");
-        let error = FilterModule::load(Some(&file)).unwrap_err().to_string();
-        assert!(error.contains("a.wasm: No such file"), "{error}");
+        let error = FilterModule::load(Some(&file)).unwrap_err();
+        assert!(matches!(error, FilterModuleError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().ends_with("a.wasm"), "{error}");
         fs::write(&file, "<html>").unwrap();
         let error = FilterModule::load(Some(&file)).unwrap_err().to_string();
         assert!(error.contains("a.wasm: this is no Wasm module"), "{error}");

@@ -380,6 +380,12 @@ impl Subscription {
         if !self.in_flight.is_empty() || self.agrees(set) {
             return None;
         }
+        if self.kind == Kind::ExtensionConfig {
+            // Whoever subscribes to one still uses it, if only on the connections of a listener that is being drained, and would answer
+            // every request with 500 without it. Envoy unsubscribes when it is done.
+            self.agrees_with = Some(Arc::clone(set));
+            return None;
+        }
         let removed: Vec<Name> = self
             .held
             .iter()

@@ -99,7 +99,7 @@ impl Serve {
                 eprintln!("{diagnostics}");
                 return Ok(ExitCode::from(1));
             }
-            Err(error) => return Err(error).context("--config"),
+            Err(error @ LoadError::Unavailable { .. }) => bail!("--config {error}"),
         };
 
         let cache = Arc::new(Cache::default());

@@ -62,9 +62,10 @@ pub fn resource_name(listener: &kind::Listener) -> String {
     SocketAddr::new(listener.address, listener.port.get()).to_string()
 }
 
-/// The name of the route configuration of one listener.
-pub fn route_config_name(gateway: &str, listener: &kind::Listener) -> String {
-    format!("{gateway}/{}", listener.name)
+/// The name of the route configuration of one listener: the same again, so that the connections of a listener that has been renamed follow
+/// its routes until they are drained.
+pub fn route_config_name(listener: &kind::Listener) -> String {
+    resource_name(listener)
 }
 
 /// One listener of a Gateway.
@@ -90,12 +91,11 @@ pub fn listener(gateway: &str, listener: &kind::Listener) -> Listener {
 }
 
 fn connection_manager(gateway: &str, listener: &kind::Listener) -> HttpConnectionManager {
-    let route_config_name = route_config_name(gateway, listener);
     HttpConnectionManager {
-        stat_prefix: route_config_name.clone(),
+        stat_prefix: format!("{gateway}/{}", listener.name),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(over_ads_without_timeout()),
-            route_config_name,
+            route_config_name: route_config_name(listener),
         })),
         http_filters: vec![protection(gateway), router()],
         early_header_mutation_extensions: vec![extension(

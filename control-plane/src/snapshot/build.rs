@@ -53,7 +53,7 @@ impl Builder {
             let Some(gateway) = model.gateways.get(*name) else { continue };
             for one in &gateway.listeners {
                 let attachments: Vec<_> = model.routes_of(name, one).collect();
-                let route_config = listener::route_config_name(name, one);
+                let route_config = listener::route_config_name(one);
                 routes.push(Resource::new(&route_config, &route::route_config(&route_config, &attachments)));
                 listeners.push(Resource::new(&listener::resource_name(one), &listener::listener(name, one)));
             }
