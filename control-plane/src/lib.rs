@@ -14,6 +14,6 @@ pub mod publish;
 pub mod refusal;
 pub mod resource;
 pub mod snapshot;
+pub mod store;
 pub mod stream;
 pub mod subscription;
-pub mod store;

@@ -203,7 +203,7 @@ impl<'de> Deserialize<'de> for LimitScope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "proxy" => Ok(Self::Proxy),
-            "fleet" => Err(de::Error::custom(NOT_AVAILABLE_YET)),
+            "fleet" => Err(de::Error::custom(format!("`fleet` is {NOT_AVAILABLE_YET}"))),
             other => Err(de::Error::custom(format!("expected proxy or fleet, found {other:?}"))),
         }
     }

@@ -29,7 +29,7 @@ pub struct RequestMatch {
 
 /// How the path is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "RequestPath"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathMatch {
     /// `PathPrefix` where not given.
@@ -41,7 +41,7 @@ pub struct PathMatch {
 
 /// The ways to compare paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "RequestPathKind"))]
 pub enum PathMatchKind {
     /// The whole path, byte for byte.
     Exact,

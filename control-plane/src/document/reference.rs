@@ -103,14 +103,23 @@ impl Reference {
             let definition = self.definitions.get(name);
             return match definition {
                 Some(definition) if definition.get("anyOf").is_some() => self.type_of(definition),
-                Some(definition) if !self.has_section(name) => {
-                    description(definition).unwrap_or_else(|| name.to_owned())
-                }
+                Some(definition) if !self.has_section(name) => self.in_words(name, definition),
                 _ => format!("[{name}](#{})", anchor(name)),
             };
         }
-        if let Some(alternatives) = schema.get("anyOf").and_then(Value::as_array) {
+        let alternatives = ["anyOf", "oneOf"].into_iter().find_map(|name| schema.get(name)?.as_array());
+        if let Some(alternatives) = alternatives {
             return alternatives.iter().map(|schema| self.type_of(schema)).collect::<Vec<_>>().join(" or ");
+        }
+        if let Some(constant) = schema.get("const") {
+            return constant.as_str().map_or_else(|| format!("`{constant}`"), |text| format!("`{text}`"));
+        }
+        if let Some(Value::Array(values)) = schema.get("enum")
+            && values.len() < 4
+        {
+            let values: Vec<_> =
+                values.iter().filter_map(Value::as_str).map(|text| format!("`{text}`")).collect();
+            return values.join(" or ");
         }
         let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
         match schema.get("type").and_then(Value::as_str) {
@@ -124,8 +133,33 @@ impl Reference {
                 _ => "whole number".into(),
             },
             Some("boolean") => "true or false".into(),
+            Some("object") => self.mapping(&schema),
             Some(other) => other.to_owned(),
             None => String::new(),
+        }
+    }
+
+    /// A type without a section of its own.
+    fn in_words(&self, name: &str, definition: &Value) -> String {
+        let has_alternatives = ["oneOf", "const"].iter().any(|key| definition.get(key).is_some());
+        match description(definition) {
+            Some(text) if !has_alternatives => {
+                let text = text.trim_end_matches('.');
+                // It stands within a sentence.
+                text.strip_prefix("A ").map_or_else(|| text.to_owned(), |rest| format!("a {rest}"))
+            }
+            None if !has_alternatives => name.to_owned(),
+            _ => self.type_of(definition),
+        }
+    }
+
+    fn mapping(&self, schema: &Value) -> String {
+        let fields = schema.get("properties").and_then(Value::as_object);
+        let fields =
+            fields.into_iter().flatten().map(|(name, field)| format!("{name}: {}", self.type_of(field)));
+        match schema.get("additionalProperties") {
+            Some(values @ Value::Object(_)) => format!("mapping to {}", self.type_of(values)),
+            _ => format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")),
         }
     }
 

@@ -112,7 +112,8 @@ fn nearest<'a>(found: &str, candidates: impl Iterator<Item = &'a str>) -> Option
 
 /// Whether a value of the enumeration `name` belongs to the language and is not built yet.
 pub(crate) fn is_later_value(name: &str, value: &str, built: &[&str]) -> bool {
-    !built.contains(&value) && LATER_VALUES.iter().any(|(enumeration, values)| *enumeration == name && values.contains(&value))
+    !built.contains(&value)
+        && LATER_VALUES.iter().any(|(enumeration, values)| *enumeration == name && values.contains(&value))
 }
 
 /// `a, b and c`, in backquotes.

@@ -55,6 +55,7 @@ impl OnFailure {
 pub struct Response {
     /// 200 to 599; 429 for rate limits and 503 for the others where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
     pub status: Option<u16>,
     /// A line that names the rule where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -89,9 +89,13 @@ fn keys(policy: &TrafficPolicy) -> Vec<(Vec<Step>, &[KeyPart])> {
         .chain(breakers.map(|(i, breaker)| {
             (steps!["spec", "circuitBreakers", i, "key"].to_vec(), breaker.key.as_slice())
         }))
-        .chain(policy.concurrency.iter().enumerate().map(|(i, rule)| {
-            (steps!["spec", "concurrency", i, "key"].to_vec(), rule.key.as_slice())
-        }))
+        .chain(
+            policy
+                .concurrency
+                .iter()
+                .enumerate()
+                .map(|(i, rule)| (steps!["spec", "concurrency", i, "key"].to_vec(), rule.key.as_slice())),
+        )
         .collect()
 }
 
