@@ -119,9 +119,9 @@ fn make_executable(path: &Path) -> Result<()> {
 /// What the program says about itself: `<commit>/1.40.0/Clean/RELEASE/BoringSSL`.
 fn version(path: &Path) -> Result<String> {
     let text = process::read_within(Command::new(path).arg("--version"), Duration::from_secs(30))?;
-    let version = text.rsplit("version: ").next().unwrap_or_default().trim();
-    if version.split('/').count() < 3 {
-        bail!("{} --version printed {:?}", path.display(), text.trim());
+    let version = text.split_once("version: ").map_or("", |(_, version)| version.trim());
+    if version.split('/').count() != 5 {
+        bail!("{} --version printed {:?}", path.display(), text.lines().next().unwrap_or_default());
     }
     Ok(version.to_owned())
 }
