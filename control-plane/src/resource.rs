@@ -112,8 +112,18 @@ fn uint32(value: u32) -> UInt32Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::model::Model;
+
+    /// The model of documents, each given as kind, name and spec.
+    pub(crate) fn model(documents: &[(&str, &str, &str)]) -> Model {
+        let text = documents.iter().map(|(kind, name, spec)| {
+            format!("apiVersion: spillway.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+        });
+        let text = text.collect::<Vec<_>>().join("---\n");
+        Model::build([crate::document::read("test.yaml", text.as_bytes())]).unwrap()
+    }
     use envoy_types::pb::envoy::config::{
         cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
         route::v3::RouteConfiguration,

@@ -103,3 +103,6 @@ pub(super) fn extension_configs(filters: &[Filter], module: Module<'_>) -> Resou
 fn set(resources: impl IntoIterator<Item = Resource>) -> Arc<ResourceSet> {
     Arc::new(ResourceSet::new(resources.into_iter().map(Arc::new)))
 }
+
+#[cfg(test)]
+mod tests;
