@@ -159,7 +159,7 @@ impl Reference {
             fields.into_iter().flatten().map(|(name, field)| format!("{name}: {}", self.type_of(field)));
         match schema.get("additionalProperties") {
             Some(values @ Value::Object(_)) => format!("mapping to {}", self.type_of(values)),
-            _ => format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")),
+            _ => format!("`{{{}}}`", fields.collect::<Vec<_>>().join(", ")),
         }
     }
 
