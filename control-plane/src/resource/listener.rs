@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::common::mutation_rules::v3::{
     HeaderMutation as Mutation, header_mutation::Action, header_mutation::RemoveOnMatch,
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    ExtensionConfigSource, Http2ProtocolOptions, HttpProtocolOptions,
+    CidrRange, ExtensionConfigSource, Http2ProtocolOptions, HttpProtocolOptions,
     http_protocol_options::HeadersWithUnderscoresAction,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
@@ -119,7 +119,7 @@ fn connection_manager(gateway: &str, listener: &kind::Listener) -> HttpConnectio
         stream_idle_timeout: Some(duration(STREAM_IDLE_TIMEOUT)),
         use_remote_address: Some(boolean(true)),
         // Nobody is internal: what a client says in x-envoy-* headers is not believed, wherever it connects from.
-        internal_address_config: Some(InternalAddressConfig::default()),
+        internal_address_config: Some(nobody()),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         // What is matched is what the upstream gets: `/a/../b`, `//b` and `/a%2Fb` reach no rule under a name that the upstream
         // would read as another. An escaped slash is answered with a redirect to the plain path.
@@ -129,6 +129,12 @@ fn connection_manager(gateway: &str, listener: &kind::Listener) -> HttpConnectio
         strip_trailing_host_dot: true,
         ..HttpConnectionManager::default()
     }
+}
+
+/// A range that no client connects from. An empty list would mean all private addresses and loopback.
+fn nobody() -> InternalAddressConfig {
+    let broadcast = CidrRange { address_prefix: "255.255.255.255".to_owned(), prefix_len: Some(uint32(32)) };
+    InternalAddressConfig { unix_sockets: false, cidr_ranges: vec![broadcast] }
 }
 
 /// Spillway's filter. Its configuration is not optional: without one the listener does not come up, and requests are never let through
