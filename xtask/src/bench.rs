@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{build, demo, envoy, process};
+use crate::{build, envoy, process};
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
@@ -18,7 +18,6 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let spillway = build::ensure()?;
     let envoy = envoy::ensure()?;
-    demo::upstream()?;
     eprintln!("bench: building");
     process::run(process::cargo().args([
         "build",

@@ -34,10 +34,21 @@ pub(crate) fn ensure() -> Result<PathBuf> {
 }
 
 fn control_plane() -> Result<PathBuf> {
-    eprintln!("control plane: building with the module inside");
+    eprintln!("control plane: building with the module inside, and the demo's upstream");
+    // Together with the demo's upstream, because cargo chooses the features of what both depend on for all packages of one call: built
+    // apart, each would compile them anew.
     process::run(
         process::cargo()
-            .args(["build", "--quiet", "--locked", "--release", "--package", "spillway"])
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--release",
+                "--package",
+                "spillway",
+                "--package",
+                "spillway-demo",
+            ])
             .env("SPILLWAY_FILTER_WASM", wasm::path()),
     )?;
     let path = process::target().join("release/spillway");

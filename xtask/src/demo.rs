@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: builds what the demo needs and becomes the demo.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -37,10 +38,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Builds everything that the demo runs and gives its command.
-pub(crate) fn ready() -> Result<Command> {
+fn ready() -> Result<Command> {
     let spillway = build::ensure()?;
     let envoy = envoy::ensure()?;
-    upstream()?;
     eprintln!("demo: building");
     // The demo itself in the dev profile, as the tests are: it waits more than it works.
     process::run(process::cargo().args([
@@ -52,20 +52,12 @@ pub(crate) fn ready() -> Result<Command> {
         "--bin",
         "demo",
     ]))?;
-    let mut demo = Command::new(process::target().join("debug/demo"));
-    demo.current_dir(process::root()).env("ENVOY_BIN", envoy).env("SPILLWAY_BIN", spillway);
-    Ok(demo)
+    Ok(command(&spillway, &envoy))
 }
 
-/// Builds the upstream, in release mode like the control plane, whose dependencies it shares.
-pub(crate) fn upstream() -> Result<()> {
-    eprintln!("upstream: building");
-    process::run(process::cargo().args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--release",
-        "--package",
-        "spillway-demo",
-    ]))
+/// The demo that has been built, with the programs that it starts.
+pub(crate) fn command(spillway: &Path, envoy: &Path) -> Command {
+    let mut demo = Command::new(process::target().join("debug/demo"));
+    demo.current_dir(process::root()).env("ENVOY_BIN", envoy).env("SPILLWAY_BIN", spillway);
+    demo
 }

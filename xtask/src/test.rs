@@ -21,10 +21,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     step("formatting", formatting)?;
     step("lints", lints)?;
     step("licences and sources", dependencies)?;
-    let spillway = step("build", || {
-        demo::upstream()?;
-        build::ensure()
-    })?;
+    let spillway = step("build", build::ensure)?;
     let envoy = step("Envoy", envoy::ensure)?;
     step("documentation tests", || {
         process::run(process::cargo().args(["test", "--quiet", "--locked", "--workspace", "--doc"]))
@@ -33,7 +30,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         process::run(tests().env("ENVOY_BIN", &envoy).env("SPILLWAY_BIN", &spillway))
     })?;
     if !no_demo {
-        step("demo", || process::run(demo::ready()?.arg("--once")))?;
+        // Cargo has built it for the tests that end it halfway.
+        step("demo", || process::run(demo::command(&spillway, &envoy).arg("--once")))?;
     }
     Ok(())
 }
