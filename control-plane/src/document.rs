@@ -1,5 +1,6 @@
 //! The document language: YAML text in, documents with a place for every error out.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -43,7 +44,12 @@ pub struct Document {
     pub(crate) spec: Option<Spec>,
     /// Whether errors were reported.
     pub(crate) has_errors: bool,
+    /// How many more errors are worth reporting.
+    patience: Cell<usize>,
 }
+
+/// More errors than this of one kind of check in one document help nobody.
+const MAX_PROBLEMS: usize = 100;
 
 /// Everything that a file holds.
 #[derive(Debug, Default)]
@@ -145,6 +151,7 @@ impl Contents {
                     name,
                     spec,
                     has_errors,
+                    patience: Cell::new(MAX_PROBLEMS),
                 });
             }
             _ => self.has_nameless = true,
@@ -211,13 +218,21 @@ impl Document {
         if found.tainted {
             return None;
         }
+        self.patience.set(self.patience.get().checked_sub(1)?);
         let mut problem = Problem::new(message).at(found.place).field(found.field.into_string());
         problem.help = help;
+        if self.patience.get() == 0 {
+            problem = Problem::new(format!("more than {MAX_PROBLEMS} errors: the rest is not shown"))
+                .at(found.place);
+        }
         Some(self.source.diagnostic(&self.title(), problem))
     }
 
     /// Whether what was read of some fields, here relative to `path`, is what was written.
     pub(crate) fn is_sound(&self, path: &[Step], fields: &[&'static str]) -> bool {
+        if !self.has_errors {
+            return true;
+        }
         let tainted = |field: &&'static str| self.tree.find(&[path, &[Step::Field(field)]].concat()).tainted;
         !fields.iter().any(tainted)
     }

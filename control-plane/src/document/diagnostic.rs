@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Serialize, Serializer};
 
@@ -43,12 +43,14 @@ impl Problem {
 pub struct Source {
     name: PathBuf,
     text: String,
+    /// Where lines start, once somebody asks: a file with many errors is not searched for each.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     /// A text that was read from `name`.
     pub fn new(name: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        Arc::new(Self { name: name.into(), text: text.into(), lines: OnceLock::new() })
     }
 
     /// The file.
@@ -61,10 +63,20 @@ impl Source {
         &self.text
     }
 
+    /// A line without its end, counted from 1.
+    fn line(&self, number: u32) -> Option<&str> {
+        let starts = self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(ends).collect()
+        });
+        let start = *starts.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+        self.text.get(start..)?.lines().next()
+    }
+
     /// A problem of this text as it is reported.
     pub(crate) fn diagnostic(&self, document: &str, problem: Problem) -> Diagnostic {
         let Problem { place, field, message, help } = problem;
-        let excerpt = place.and_then(|place| Excerpt::of(&self.text, place));
+        let excerpt = place.and_then(|place| Excerpt::of(self.line(place.line)?, place));
         Diagnostic {
             file: self.name.clone(),
             place,
@@ -114,7 +126,7 @@ fn line_and_column<S: Serializer>(place: &Option<Place>, serializer: S) -> Resul
 impl Diagnostic {
     /// An error about a whole file.
     pub(crate) fn of_file(file: impl Into<PathBuf>, problem: Problem) -> Self {
-        Source { name: file.into(), text: String::new() }.diagnostic("", problem)
+        Source::new(file, "").diagnostic("", problem)
     }
 
     /// What the order of a report goes by.
@@ -179,8 +191,7 @@ struct Excerpt {
 const MAX_EXCERPT: usize = 120;
 
 impl Excerpt {
-    fn of(text: &str, place: Place) -> Option<Self> {
-        let line = text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
+    fn of(line: &str, place: Place) -> Option<Self> {
         let column = usize::try_from(place.column).ok()?.checked_sub(1)?;
         let start = if column + 40 < MAX_EXCERPT { 0 } else { column - 40 };
         // One character on the screen for one in the text, so that the caret stays under its place.

@@ -93,6 +93,15 @@ impl Node {
         self.status == Status::Pruned
     }
 
+    /// How many values it consists of, itself included.
+    pub(crate) fn size(&self) -> usize {
+        match &self.value {
+            Value::Scalar { .. } | Value::Blank(_) => 1,
+            Value::Sequence(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Value::Mapping(entries) => 1 + entries.iter().map(|entry| entry.node.size()).sum::<usize>(),
+        }
+    }
+
     /// The value of a key, unless it was pruned.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.entry(key).map(|entry| &entry.node).filter(|node| !node.is_pruned())

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::MAX_PROBLEMS;
 use super::diagnostic::Problem;
 use super::tree::{Entry, Node, Place, Value};
 
@@ -106,7 +107,7 @@ impl Builder {
         };
         self.count(1, place)?;
         if let Some(Open { kind: Kind::Mapping { keys, key: key @ None, .. }, .. }) = self.open.last_mut() {
-            if !keys.insert(text.into()) {
+            if !keys.insert(text.into()) && self.problems.len() < MAX_PROBLEMS {
                 self.problems.push(Problem::new(format!("the key `{text}` is there twice")).at(place));
             }
             *key = Some((text.into(), place));

@@ -20,6 +20,9 @@ use steps;
 /// Looking for a near name takes time for each one that exists; a flood of errors needs no hints.
 const MAX_SUGGESTIONS: usize = 100;
 
+/// How many items of one list are compared where that takes a search for each.
+const MAX_SEARCHED: usize = 5_000;
+
 impl Model {
     /// Makes a model of files' contents, or says everything that is wrong with them, in the order of files and lines.
     ///
@@ -195,14 +198,16 @@ impl<'a> Check<'a> {
         message: impl Fn(&K) -> String,
     ) {
         let mut seen = BTreeMap::<K, Vec<Step>>::new();
-        for (key, item) in items {
+        // In a document with errors each item has to be searched; what a list beyond any use repeats can wait until they are gone.
+        let limit = if document.has_errors { MAX_SEARCHED } else { usize::MAX };
+        for (key, item) in items.into_iter().take(limit) {
             if !document.is_sound(&item, fields) {
                 continue;
             }
             let path =
                 item.into_iter().chain(fields.first().map(|field| Step::Field(field))).collect::<Vec<_>>();
-            let message = message(&key);
             if let Some(first) = seen.get(&key) {
+                let message = message(&key);
                 let help = format!("the first is at {}", document.location(first.as_slice()));
                 self.report(document, &path, message, Some(help));
             } else {

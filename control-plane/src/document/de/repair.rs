@@ -3,15 +3,19 @@
 use serde::de::DeserializeOwned;
 
 use super::{Path, Reader};
+use crate::document::MAX_PROBLEMS;
 use crate::document::diagnostic::Problem;
 use crate::document::suggest;
 use crate::document::tree::{Entry, Node, Status, Value};
 
-/// More errors than this in one document help nobody.
-const MAX_PROBLEMS: usize = 100;
-
 /// Each round either reports something or gives up one guess, of which every field has few.
 const MAX_ROUNDS: usize = 10 * MAX_PROBLEMS;
+
+/// How many values may be read in all rounds together: a large document is not read for each of a hundred errors.
+const MAX_VALUES_READ: usize = 5_000_000;
+
+/// However large, this often a document is read.
+const MIN_ROUNDS: usize = 20;
 
 /// More than there are kinds of strings to guess.
 const MAX_GUESSES: u8 = 8;
@@ -30,7 +34,8 @@ pub(crate) struct Reading<T> {
 /// `name` is the first part of every field's path.
 pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, name: &str) -> Reading<T> {
     let mut problems = Vec::new();
-    for _ in 0..MAX_ROUNDS {
+    let rounds = (MAX_VALUES_READ / node.size()).clamp(MIN_ROUNDS, MAX_ROUNDS);
+    for round in 1..=rounds {
         let path = Path::Root(name);
         let reader = Reader { node, path: &path };
         let error = match T::deserialize(reader) {
@@ -50,15 +55,13 @@ pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, name: &str) -> Reading<
                 problem = problem.at(at.place).field(field.into_string());
             }
             problems.push(problem);
-            if problems.len() == MAX_PROBLEMS {
-                problems.push(
-                    Problem::new(format!("more than {MAX_PROBLEMS} errors: the rest is not shown"))
-                        .at(node.place),
-                );
-                break;
-            }
         }
         if node.is_pruned() {
+            break;
+        }
+        if problems.len() == MAX_PROBLEMS || round == rounds {
+            let message = format!("more than {} errors: the rest is not shown", problems.len());
+            problems.push(Problem::new(message).at(node.place));
             break;
         }
     }

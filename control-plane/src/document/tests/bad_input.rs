@@ -290,3 +290,26 @@ fn help_says_what_to_do() {
     );
     assert!(help("Gateway", "fleet: a\ncolour: x").starts_with("expected `fleet`"));
 }
+
+#[test]
+fn large_files_with_many_errors_are_answered_in_bounded_time() {
+    let start = std::time::Instant::now();
+    let endpoints = |count: u32, each: &dyn Fn(u32) -> String| {
+        let list: String = (0..count).flat_map(|i| ["- ".to_owned(), each(i), "\n".to_owned()]).collect();
+        document("Backend", &format!("endpoints:\n{list}"))
+    };
+    // Wrong in every item, all the same, and wrong at the end only.
+    let wrong = endpoints(4_000, &|_| "{address: 10.0.0.1, port: 0}".into());
+    let same = endpoints(4_000, &|_| "{address: 10.0.0.1, port: 1}".into());
+    let last = endpoints(4_000, &|i| {
+        format!("{{address: 10.0.{}.{}, port: {}}}", i / 250, i % 250, u32::from(i < 3_900))
+    });
+    let keys: String = (0..20_000).map(|_| "a: 1\n").collect();
+    let documents: String = (0..2_000).map(|_| "---\na: 1\n").collect();
+    for (text, expected) in [(wrong, 101), (same, 100), (last, 100), (keys, 102), (documents, 10_000)] {
+        let errors = errors(text.as_bytes());
+        assert!(errors.len() >= expected, "{} errors, expected at least {expected}", errors.len());
+    }
+    // Far longer if anything is quadratic.
+    assert!(start.elapsed() < std::time::Duration::from_secs(100), "{:?}", start.elapsed());
+}

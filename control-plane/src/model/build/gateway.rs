@@ -30,7 +30,9 @@ pub(super) fn ports(check: &mut Check<'_>) {
             }
             let path = steps!["spec", "listeners", i, "port"];
             let key = (&gateway.fleet, listener.address, listener.port);
-            if let Some(first) = taken.get(&key) {
+            if let Some(&(owner, first)) = taken.get(&key) {
+                let owner: &Document = owner;
+                let first = owner.location(steps!["spec", "listeners", first, "port"]);
                 conflicts.push((
                     document,
                     path.to_vec(),
@@ -40,7 +42,7 @@ pub(super) fn ports(check: &mut Check<'_>) {
                     ),
                 ));
             } else {
-                taken.insert(key, document.location(path));
+                taken.insert(key, (document, i));
             }
         }
     }
