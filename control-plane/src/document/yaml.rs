@@ -5,11 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::MAX_PROBLEMS;
 use super::diagnostic::Problem;
 use super::tree::{Entry, Node, Place, Value};
+
+mod complaint;
 
 /// How deep values may nest.
 const MAX_DEPTH: usize = 64;
@@ -70,7 +72,7 @@ impl Builder {
     fn read(&mut self, text: &str) -> Result<(), Problem> {
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
-            let (event, span) = event.map_err(|error| syntax(text, &error))?;
+            let (event, span) = event.map_err(|error| complaint::problem(text, &error))?;
             let place = place(span);
             match event {
                 Event::Scalar(text, style, anchor, tag) => {
@@ -238,45 +240,6 @@ fn unexpected_tag(tag: &Tag, place: Place) -> Problem {
     Problem::new(format!("unexpected tag `{tag}`"))
         .at(place)
         .help("values have no tags here; quote what is to be a string")
-}
-
-/// The parser's complaint in a user's words.
-fn syntax(text: &str, error: &ScanError) -> Problem {
-    let at = place(Span::empty(*error.marker()));
-    let info = error.info();
-    let not_yaml = |what: &str| Problem::new(format!("not valid YAML: {what}"));
-    if info.contains("tab") {
-        let from = usize::try_from(at.line).unwrap_or(usize::MAX).saturating_sub(1);
-        // The parser names the start of the value before; the tab itself is what has to be found.
-        let tab = text.lines().enumerate().skip(from).find_map(|(index, line)| {
-            let blank = line.len() - line.trim_start().len();
-            let column = line.get(..blank)?.find('\t')?;
-            Some(Place {
-                line: u32::try_from(index + 1).ok()?,
-                column: u32::try_from(column + 1).ok()?,
-                length: 1,
-            })
-        });
-        return not_yaml("a tab cannot indent").at(tab.unwrap_or(at)).help("indent with spaces");
-    }
-    let problem = match info {
-        _ if info.contains("unexpected end of stream") => {
-            not_yaml("the quotes that start here are never closed")
-        }
-        _ if info.contains("simple key expect") => {
-            not_yaml("a key without `:`").help("it stands here or on a line just above")
-        }
-        _ if info.contains("mapping values are not allowed") => not_yaml("a `:` where no key can be")
-            .help("quote a value that contains `: `, and check the indentation"),
-        _ if info.contains("unknown anchor") => {
-            Problem::new(UNKNOWN_ANCHOR).help("quote a value that starts with `*`")
-        }
-        _ if info.contains("recursion limit") => {
-            Problem::new(format!("values nest deeper than {MAX_DEPTH} levels"))
-        }
-        _ => not_yaml(info),
-    };
-    problem.at(at)
 }
 
 #[cfg(test)]

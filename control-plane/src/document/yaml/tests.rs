@@ -59,7 +59,16 @@ fn errors_of_syntax_have_a_place_and_leave_what_came_before() {
         (1, 4, "not valid YAML: the quotes that start here are never closed".into())
     );
     assert_eq!(only("a: b: c"), (1, 5, "not valid YAML: a `:` where no key can be".into()));
-    assert_eq!(only("a: 1\nb\nc: 2\n").0, 3);
+    for (text, place) in
+        [("a: 1\nb\nc: 2\n", (2, 1)), ("a: 1\nb\n", (2, 1)), ("a:\n  b: 1\n  cd\n\n  # e\n  f: 1\n", (3, 3))]
+    {
+        let (line, column, message) = only(text);
+        assert_eq!(
+            ((line, column), message.as_str()),
+            (place, "not valid YAML: a key without `:`"),
+            "{text}"
+        );
+    }
     assert_eq!(only("? [a]\n: b\n"), (1, 3, "a list or mapping cannot be a key".into()));
     assert_eq!(only("a: !!binary eA=="), (1, 4, "unexpected tag `tag:yaml.org,2002:!binary`".into()));
     assert_eq!(only("a: !x [1]").2, "unexpected tag `!x`");
