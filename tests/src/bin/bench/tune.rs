@@ -21,9 +21,15 @@ pub(crate) struct Options {
     /// How often the limit is changed, cut and raised in turns
     #[arg(long, default_value_t = 50)]
     changes: usize,
+    /// Print every change, too
+    #[arg(long)]
+    each: bool,
     /// Requests under way at any time
     #[arg(long, default_value_t = 8)]
     concurrency: usize,
+    /// Milliseconds between an answer and the same sender's next request; 0 takes every core there is, the control plane's too
+    #[arg(long, default_value_t = 1)]
+    pause: u64,
 }
 
 const FILE: &str = "protection.yaml";
@@ -34,7 +40,7 @@ const HIGH: &str = "      rate: 1000000/s\n      burst: 1000000\n";
 /// One request, and then none for an hour.
 const LOW: &str = "      rate: 1/h\n      burst: 1\n";
 /// The change is complete when so many answers in a row, from all connections, follow the new limit.
-const ROW: usize = 300;
+const ROW: usize = 200;
 
 /// One change.
 struct Change {
@@ -42,6 +48,8 @@ struct Change {
     first: Duration,
     /// From the write to the last answer that only the old limit explains.
     last: Duration,
+    /// The longest time without any answer: what the machine itself lost to other programs, or Envoy to the change.
+    gap: Duration,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -65,7 +73,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let url = format!("http://{}/orders/acme/7", listener.address());
         wait::until("Envoy to serve", || client.read(&url).map(drop))?;
 
-        let load = Load::get(&url).concurrency(options.concurrency).requests(5_000_000);
+        let pause = Duration::from_millis(options.pause);
+        let load = Load::get(&url).concurrency(options.concurrency).pause(pause).requests(5_000_000);
         let mut load = load.start(&client)?;
         let mut changes = Vec::new();
         for number in 0..options.changes {
@@ -98,7 +107,11 @@ fn change(documents: &Documents, load: &mut Running, cut: bool) -> Result<Change
     let first =
         after().filter(|r| r.status() == Some(status)).map(|r| r.answered).min().context("no new answer")?;
     let last = after().filter(|r| r.status() != Some(status)).map(|r| r.answered).max().unwrap_or(written);
-    Ok(Change { first: since_write(first), last: since_write(last) })
+    let answered: Vec<_> = std::iter::once(written).chain(after().map(|record| record.answered)).collect();
+    let gaps =
+        answered.windows(2).filter_map(|pair| Some(pair.get(1)?.saturating_duration_since(*pair.first()?)));
+    let gap = gaps.max().unwrap_or_default();
+    Ok(Change { first: since_write(first), last: since_write(last), gap })
 }
 
 fn print(options: &Options, changes: &[Change], requests: usize, elapsed: Duration) -> Result<()> {
@@ -110,11 +123,20 @@ fn print(options: &Options, changes: &[Change], requests: usize, elapsed: Durati
         options.concurrency
     );
     println!("| from the write of the file to | p50 | p99 | most |\n|---|---|---|---|");
+    if options.each {
+        for (number, Change { first, last, gap }) in changes.iter().enumerate() {
+            eprintln!(
+                "{}: first new {first:.1?}, last old {last:.1?}; longest silence {gap:.1?}",
+                number + 1
+            );
+        }
+    }
     let row = |name, values: Vec<Duration>| {
         let of = |share| quantile(&values, share).map_or(f64::NAN, |value| value.as_secs_f64() * 1_000.0);
         println!("| {name} | {:.1} ms | {:.1} ms | {:.1} ms |", of(0.5), of(0.99), of(1.0));
     };
     row("the first answer by the new limit", changes.iter().map(|change| change.first).collect());
     row("the last answer by the old limit", changes.iter().map(|change| change.last).collect());
+    row("(longest time without any answer meanwhile)", changes.iter().map(|change| change.gap).collect());
     Ok(())
 }
