@@ -100,7 +100,13 @@ fn dynamic_resources() -> Value {
             "api_type": "DELTA_GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": true,
-            "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE_CLUSTER } }],
+            "grpc_services": [{
+                "envoy_grpc": {
+                    "cluster_name": CONTROL_PLANE_CLUSTER,
+                    // By default Envoy waits up to 30 s between attempts, and so long after an outage edits would not arrive.
+                    "retry_policy": { "retry_back_off": { "base_interval": "0.25s", "max_interval": "5s" } },
+                },
+            }],
         },
         "lds_config": { "resource_api_version": "V3", "ads": {} },
         "cds_config": { "resource_api_version": "V3", "ads": {} },

@@ -47,7 +47,7 @@ pub struct Context {
 /// The routes of the discovery services.
 pub fn routes(context: &Arc<Context>) -> Router {
     // Only what a path implies differs between services; the services for single kinds are further rows with `only` set.
-    let aggregated = Options { only: None, legacy_wildcard: true };
+    let aggregated = Options { only: None, legacy_wildcard: true, seed: 0 };
     Router::new()
         .route(
             "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",

@@ -14,7 +14,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::resource::Kind;
-use crate::resource::extension_config::Module;
+use crate::resource::extension_config::{Module, Proxy, extension_config};
 
 /// A resource's name.
 pub type Name = Arc<str>;
@@ -28,12 +28,30 @@ pub struct Resource {
     name: Name,
     version: Version,
     first: Encoded,
-    /// Where clients that have an earlier version need other bytes.
-    update: Option<Encoded>,
+    filter: Option<FilterForms>,
+}
+
+/// What of the same content a client gets. All forms have one version; only a filter's differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// It has none of that name.
+    First,
+    /// It may have an earlier version.
+    Update,
+    /// It may have refused these very bytes, and needs others.
+    Again(u32),
+}
+
+/// The forms of a filter's configuration beside the first.
+#[derive(Debug, PartialEq, Eq)]
+struct FilterForms {
+    update: Encoded,
+    configuration: Arc<str>,
+    module_sha256: Arc<str>,
 }
 
 /// A resource's bytes for both variants of the protocol.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Encoded {
     bytes: Bytes,
     any_at: usize,
@@ -61,15 +79,16 @@ impl Resource {
         let any = crate::resource::any(message).encode_to_vec();
         let version = short(&Sha256::digest(&any));
         let first = Encoded::new(name, &version, any);
-        Self { name: name.into(), version, first, update: None }
+        Self { name: name.into(), version, first, filter: None }
     }
 
-    /// The same content, with other bytes for clients that have an earlier version.
-    #[must_use]
-    pub fn with_update<M: Message + prost::Name>(self, message: &M) -> Self {
-        let any = crate::resource::any(message).encode_to_vec();
-        let update = Some(Encoded::new(&self.name, &self.version, any));
-        Self { update, ..self }
+    /// Encodes the extension config of a filter whose module is served here.
+    pub fn filter(name: &str, configuration: &Arc<str>, module_sha256: &Arc<str>) -> Self {
+        let module = Module::Served { sha256: module_sha256 };
+        let first = Self::new(name, &extension_config(name, configuration, module, Proxy::Starting));
+        let update = encode_filter(name, &first.version, configuration, module_sha256, 0);
+        let (configuration, module_sha256) = (Arc::clone(configuration), Arc::clone(module_sha256));
+        Self { filter: Some(FilterForms { update, configuration, module_sha256 }), ..first }
     }
 
     /// Unique among its kind.
@@ -82,20 +101,37 @@ impl Resource {
         &self.version
     }
 
-    /// As a `google.protobuf.Any`, which is what the state-of-the-world variant sends. `update`: to a client that has an earlier version.
-    pub fn any(&self, update: bool) -> Bytes {
-        let Encoded { bytes, any_at } = self.encoded(update);
-        bytes.slice(*any_at..)
+    /// As a `google.protobuf.Any`, which is what the state-of-the-world variant sends.
+    pub fn any(&self, form: Form) -> Bytes {
+        let Encoded { bytes, any_at } = self.encoded(form);
+        bytes.slice(any_at..)
     }
 
-    /// As an `envoy.service.discovery.v3.Resource`, which is what the delta variant sends. `update`: to a client that has an earlier version.
-    pub fn resource(&self, update: bool) -> Bytes {
-        self.encoded(update).bytes.clone()
+    /// As an `envoy.service.discovery.v3.Resource`, which is what the delta variant sends.
+    pub fn resource(&self, form: Form) -> Bytes {
+        self.encoded(form).bytes
     }
 
-    fn encoded(&self, update: bool) -> &Encoded {
-        self.update.as_ref().filter(|_| update).unwrap_or(&self.first)
+    /// Whether the forms differ.
+    pub fn has_forms(&self) -> bool {
+        self.filter.is_some()
     }
+
+    fn encoded(&self, form: Form) -> Encoded {
+        match (form, &self.filter) {
+            (Form::First, _) | (_, None) => self.first.clone(),
+            (Form::Update, Some(filter)) => filter.update.clone(),
+            (Form::Again(variation), Some(FilterForms { update: _, configuration, module_sha256 })) => {
+                encode_filter(&self.name, &self.version, configuration, module_sha256, variation)
+            }
+        }
+    }
+}
+
+fn encode_filter(name: &str, version: &str, configuration: &str, sha256: &str, variation: u32) -> Encoded {
+    let module = Module::Served { sha256 };
+    let config = extension_config(name, configuration, module, Proxy::Running { variation });
+    Encoded::new(name, version, crate::resource::any(&config).encode_to_vec())
 }
 
 impl Encoded {
@@ -231,7 +267,7 @@ impl Snapshot {
             endpoints: Arc::clone(&self.endpoints),
             listeners: Arc::clone(&self.listeners),
             routes: Arc::clone(&self.routes),
-            extension_configs: Arc::new(build::extension_configs(&self.filters, Module::Local { path })),
+            extension_configs: Arc::new(build::local_filters(&self.filters, path)),
             filters: Arc::clone(&self.filters),
         }
     }

@@ -115,6 +115,8 @@ pub struct Options {
     pub only: Option<Kind>,
     /// Whether never having named anything means everything. Right for Envoy; gRPC clients always name what they want.
     pub legacy_wildcard: bool,
+    /// Differs from stream to stream.
+    pub seed: u32,
 }
 
 /// One stream.
@@ -169,12 +171,12 @@ impl Stream {
         self.refused.extend(refused.into_iter().filter(|(kind, _)| *kind != Kind::ExtensionConfig));
     }
 
-    /// When [`Stream::retry`] should be called, if at all, now that something has been refused.
+    /// When [`Stream::retry`] should be called, if at all, now that an extension config has been answered.
     pub fn retry_in(&self) -> Option<Duration> {
         self.subscriptions.values().filter_map(Subscription::retry_in).min()
     }
 
-    /// Makes what was refused, and may be accepted by now, due once more.
+    /// Makes what was refused and may be accepted by now, or has to be confirmed, due once more.
     pub fn retry(&mut self) {
         for subscription in self.subscriptions.values_mut().filter(|one| one.retry_in().is_some()) {
             subscription.retry();
@@ -198,7 +200,7 @@ impl Stream {
         let legacy_wildcard = self.options.legacy_wildcard;
         let Some(subscription) = self.subscriptions.get_mut(&kind) else {
             let refused = self.refused.remove(&kind);
-            let subscription = Subscription::open(kind, self.variant, interest, legacy_wildcard, refused);
+            let subscription = Subscription::open(kind, self.variant, interest, self.options, refused);
             self.subscriptions.insert(kind, subscription);
             return Ok(Event::Subscribed(kind));
         };

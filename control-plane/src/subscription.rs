@@ -11,97 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod in_flight;
+mod message;
+mod offer;
 mod wanted;
 
 use self::in_flight::{InFlight, Sent};
+pub use self::message::{Delivery, Draft, Interest, Refused, Reply, Variant};
+use self::offer::Offers;
 use self::wanted::{Shift, Wanted};
 
 use crate::resource::Kind;
 use crate::snapshot::{Name, Resource, ResourceSet, Version, version_of};
-
-/// The two variants of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Variant {
-    /// Every response says everything about what it covers.
-    StateOfTheWorld,
-    /// Responses say what changed.
-    Delta,
-}
-
-/// What a request says about the resources wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interest {
-    /// State of the world: all of the names.
-    Exactly {
-        /// Everything wanted from now on.
-        names: Vec<String>,
-        /// The version last accepted, empty if there is none.
-        version: String,
-    },
-    /// Delta: changes to the names.
-    Change {
-        /// Wanted from now on.
-        subscribe: Vec<String>,
-        /// No longer wanted.
-        unsubscribe: Vec<String>,
-        /// In the first request: what the client still has from an earlier stream, with versions.
-        holds: HashMap<String, String>,
-    },
-}
-
-/// A response in the terms of both variants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// Of what is sent, or of everything after it has been applied.
-    pub version: Version,
-    /// Sent.
-    pub resources: Vec<Delivery>,
-    /// Names that no longer exist, or never did. Delta alone says this.
-    pub removed: Vec<Name>,
-    /// Those of `resources` that the client does not have yet in this version.
-    pub changed: Vec<Name>,
-}
-
-/// A resource on its way to a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// The resource.
-    pub resource: Arc<Resource>,
-    /// Whether the client may have an earlier version of it.
-    pub update: bool,
-}
-
-impl Delivery {
-    /// The resource's name.
-    pub fn name(&self) -> &Name {
-        self.resource.name()
-    }
-
-    /// The resource's version.
-    pub fn version(&self) -> &Version {
-        self.resource.version()
-    }
-}
-
-/// Something that a client has refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The version of the response.
-    pub version: Version,
-    /// What the response contained, with versions.
-    pub resources: Vec<(Name, Version)>,
-}
-
-/// When an extension config is sent again after a refusal, the one exception from never repeating what was refused: Envoy refuses a
-/// filter whose module it has yet to download, downloads it, and is not heard of again. It remembers a failed download for 10 s.
-const RETRIES: [Duration; 6] = [
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(4),
-    Duration::from_secs(15),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-];
+use crate::stream::Options;
 
 /// One stream's subscription to one kind of resource.
 #[derive(Debug)]
@@ -119,8 +40,7 @@ pub struct Subscription {
     claim: Option<Claim>,
     /// State of the world: the client came with a version of its own, so it may have any resource.
     reconnected: bool,
-    /// How often what is refused now has been sent again.
-    retries: usize,
+    offers: Offers,
     /// One repeated request is answered for every snapshot; see [`Subscription::repeated`].
     may_repeat: bool,
     /// The set with which `held` was found to agree.
@@ -143,26 +63,15 @@ struct Claim {
     refused: Option<Refused>,
 }
 
-/// What a request turned out to be, apart from what it says about names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// Neither accepts nor refuses anything.
-    None,
-    /// The response of this version was applied.
-    Accepted(Version),
-    /// The response was refused.
-    Refused(Refused),
-}
-
 impl Subscription {
     /// A subscription as its first request makes it. A nonce in that request belongs to an earlier stream and means nothing.
     ///
-    /// `legacy_wildcard`: whether never having named anything means everything. `refused`: what this node refused before.
+    /// `refused`: what this node refused before.
     pub fn open(
         kind: Kind,
         variant: Variant,
         interest: Interest,
-        legacy_wildcard: bool,
+        Options { legacy_wildcard, seed, .. }: Options,
         refused: Option<Refused>,
     ) -> Self {
         let mut subscription = Self {
@@ -175,7 +84,7 @@ impl Subscription {
             in_flight: InFlight::default(),
             claim: None,
             reconnected: false,
-            retries: 0,
+            offers: Offers::new(seed),
             may_repeat: true,
             agrees_with: None,
         };
@@ -226,6 +135,7 @@ impl Subscription {
         if less {
             self.held.retain(|name, _| self.wanted.contains(name));
             self.demanded.retain(|name| self.wanted.contains(name));
+            self.offers.retain(|name| self.wanted.contains(name));
         }
         for name in covered {
             // That there is no such resource is said again.
@@ -267,22 +177,24 @@ impl Subscription {
             let resources = contents.into_iter().filter_map(|(name, version)| Some((name, version?)));
             Reply::Refused(Refused { version, resources: resources.collect() })
         } else {
-            self.retries = 0;
+            self.offers.accepted();
             Reply::Accepted(version)
         }
     }
 
-    /// When to send what was refused once more, if at all.
+    /// When to send once more what was refused, or has to be confirmed, if anything. Extension configs only.
     pub fn retry_in(&self) -> Option<Duration> {
-        let delay = RETRIES.get(self.retries).filter(|_| self.kind == Kind::ExtensionConfig)?;
-        self.held.values().any(|held| held.refused).then_some(*delay)
+        let refused = self.held.values().any(|held| held.refused);
+        self.offers.again_in(refused).filter(|_| self.kind == Kind::ExtensionConfig)
     }
 
-    /// Sends what was refused once more.
+    /// Sends that once more.
     pub fn retry(&mut self) {
-        self.retries += 1;
         let refused = self.held.iter().filter(|(_, held)| held.refused);
-        self.demanded.extend(refused.map(|(name, _)| Arc::clone(name)));
+        let mut refused: BTreeSet<_> = refused.map(|(name, _)| Arc::clone(name)).collect();
+        let mut unconfirmed = self.offers.again(!refused.is_empty());
+        self.demanded.append(&mut refused);
+        self.demanded.append(&mut unconfirmed);
     }
 
     /// Whether `nonce` is that of the response sent last; before the first response any is.
@@ -464,9 +376,6 @@ impl Subscription {
                 (all, version)
             }
         };
-        if !changed.is_empty() {
-            self.retries = 0;
-        }
         let resources: Vec<_> = resources.into_iter().map(|resource| self.deliver(resource)).collect();
         for Delivery { resource, .. } in &resources {
             let same = self
@@ -489,9 +398,10 @@ impl Subscription {
         (!silent || owed).then_some(Draft { version, resources, removed, changed })
     }
 
-    fn deliver(&self, resource: Arc<Resource>) -> Delivery {
+    fn deliver(&mut self, resource: Arc<Resource>) -> Delivery {
         let held = self.held.get(resource.name()).is_some_and(|held| held.version.is_some());
-        Delivery { resource, update: held || self.reconnected }
+        let form = self.offers.form(&resource, held || self.reconnected);
+        Delivery { resource, form }
     }
 
     /// Records that a draft was sent as the response `nonce`.

@@ -114,7 +114,7 @@ impl From<Response> for StateResponse {
         let Response { kind, nonce, version, resources, removed: _ } = response;
         Self {
             version_info: version.to_string(),
-            resources: resources.iter().map(|delivery| delivery.resource.any(delivery.update)).collect(),
+            resources: resources.iter().map(|delivery| delivery.resource.any(delivery.form)).collect(),
             type_url: kind.type_url().to_owned(),
             nonce,
         }
@@ -126,7 +126,7 @@ impl From<Response> for DeltaResponse {
         let Response { kind, nonce, version, resources, removed } = response;
         Self {
             system_version_info: version.to_string(),
-            resources: resources.iter().map(|delivery| delivery.resource.resource(delivery.update)).collect(),
+            resources: resources.iter().map(|delivery| delivery.resource.resource(delivery.form)).collect(),
             type_url: kind.type_url().to_owned(),
             nonce,
             removed_resources: removed.iter().map(ToString::to_string).collect(),

@@ -1,5 +1,6 @@
 //! One client's stream: moves requests, snapshots and responses between tonic, the cache and the state machine.
 
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use super::Context;
 use crate::refusal::{Refusal, redact::redact};
+use crate::resource::Kind;
 use crate::snapshot::Snapshot;
 use crate::stream::{Event, Options, Request, Response, Stream, StreamError};
 use crate::subscription::Variant;
@@ -52,7 +54,7 @@ where
     fn call(&mut self, request: tonic::Request<Streaming<Q>>) -> Self::Future {
         let session = Session {
             inbound: request.into_inner(),
-            stream: Stream::new(self.variant, self.options),
+            stream: Stream::new(self.variant, Options { seed: random(), ..self.options }),
             context: Arc::clone(&self.context),
             snapshots: None,
             retry_at: None,
@@ -74,7 +76,7 @@ struct Session<Q> {
     context: Arc<Context>,
     /// There once the first request has said which fleet it is for.
     snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
-    /// When to offer once more what was refused.
+    /// When to offer once more what was refused or has to be confirmed.
     retry_at: Option<Instant>,
     ended: bool,
     span: Span,
@@ -150,6 +152,9 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             self.identify(&mut request)?;
         }
         let event = self.stream.receive(request).map_err(|error| refuse(&error))?;
+        if let Event::Accepted(Kind::ExtensionConfig, _) | Event::Refused(Kind::ExtensionConfig, ..) = event {
+            self.retry_at = self.stream.retry_in().map(|delay| Instant::now() + delay);
+        }
         let Some(node) = self.stream.node() else { return Ok(()) };
         match event {
             Event::Subscribed(kind) => debug!(type_url = kind.type_url(), "subscribed"),
@@ -163,9 +168,8 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                 let names = refused.resources.iter().map(|(name, _)| &**name);
                 let reason = redact(&error, names);
                 let (type_url, version) = (kind.type_url(), &refused.version);
-                let retry_in = self.stream.retry_in();
-                self.retry_at = retry_in.map(|delay| Instant::now() + delay);
-                warn!(type_url, %version, reason, ?retry_in, "the proxy refused a push");
+                let retried = self.stream.retry_in().is_some();
+                warn!(type_url, %version, reason, retried, "the proxy refused a push");
                 self.context.refusals.record(node, kind, Refusal { refused, reason });
             }
             Event::NotServed(type_url) => warn!(type_url, "this type of resource is not served"),
@@ -211,6 +215,11 @@ async fn changed(snapshots: &mut Option<watch::Receiver<Option<Arc<Snapshot>>>>)
 /// The connection broke, or the client sent something that is no request: there is nobody who could be told.
 fn lost(status: &Status) {
     info!(reason = status.message(), "stream lost");
+}
+
+fn random() -> u32 {
+    let hash = RandomState::new().hash_one(());
+    u32::try_from(hash & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 /// Waits for a time; for ever if there is none.

@@ -44,10 +44,21 @@ pub fn module_path(sha256: &str) -> String {
     format!("/filter/{sha256}.wasm")
 }
 
+/// What a proxy is doing when it gets the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    /// Its listener waits for the filter.
+    Starting,
+    /// It has one of that name in force.
+    Running {
+        /// Makes the bytes different and nothing else: Envoy does not look twice at what it has just refused.
+        variation: u32,
+    },
+}
+
 /// The extension config called `name`; `configuration` is the filter's JSON.
 ///
-/// `running`: for a proxy that has an earlier one in force. Envoy downloads a module it does not know in two ways, and each is right in one
-/// place only (both measured):
+/// Envoy downloads a module that it does not know in two ways, and each is right in one place only (both measured):
 /// - While a listener is coming up it waits for the download, and lets no request in before. In a listener that is up the same
 ///   configuration is accepted, never downloads anything, and lets **every request through unprotected**.
 /// - With `nack_on_code_cache_miss` it refuses the configuration, downloads in the background, keeps the earlier filter in force, and
@@ -56,10 +67,14 @@ pub fn extension_config(
     name: &str,
     configuration: &str,
     module: Module<'_>,
-    running: bool,
+    proxy: Proxy,
 ) -> TypedExtensionConfig {
+    let (running, variation) = match proxy {
+        Proxy::Starting => (false, 0),
+        Proxy::Running { variation } => (true, variation),
+    };
     let specifier = match module {
-        Module::Served { sha256 } => async_data_source::Specifier::Remote(remote(sha256)),
+        Module::Served { sha256 } => async_data_source::Specifier::Remote(remote(sha256, variation)),
         Module::Local { path } => async_data_source::Specifier::Local(DataSource {
             specifier: Some(data_source::Specifier::Filename(path.to_owned())),
             ..DataSource::default()
@@ -84,11 +99,12 @@ pub fn extension_config(
     extension(name, &Wasm { config: Some(plugin) })
 }
 
-fn remote(sha256: &str) -> RemoteDataSource {
+fn remote(sha256: &str, variation: u32) -> RemoteDataSource {
+    let timeout = DOWNLOAD_TIMEOUT + Duration::from_nanos(u64::from(variation % 1_000_000_000));
     RemoteDataSource {
         http_uri: Some(HttpUri {
             uri: format!("http://{CONTROL_PLANE_CLUSTER}{}", module_path(sha256)),
-            timeout: Some(duration(DOWNLOAD_TIMEOUT)),
+            timeout: Some(duration(timeout)),
             http_upstream_type: Some(http_uri::HttpUpstreamType::Cluster(CONTROL_PLANE_CLUSTER.to_owned())),
         }),
         sha256: sha256.to_owned(),

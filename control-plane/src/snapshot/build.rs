@@ -6,7 +6,7 @@ use std::sync::Arc;
 use spillway_policy::config::Configuration;
 
 use crate::model::Model;
-use crate::resource::extension_config::{self, Module};
+use crate::resource::extension_config::{self, Module, Proxy};
 use crate::resource::{cluster, endpoint, listener, route};
 
 use super::revision::Revisions;
@@ -64,14 +64,16 @@ impl Builder {
             backends.iter().map(|(name, backend)| Resource::new(name, &cluster::cluster(name, backend)));
         let endpoints =
             backends.iter().map(|(name, b)| Resource::new(name, &endpoint::load_assignment(name, b)));
-        let module = Module::Served { sha256: &self.module_sha256 };
+        let configs = filters
+            .iter()
+            .map(|Filter { name, configuration }| Resource::filter(name, configuration, &self.module_sha256));
         Snapshot {
             gateways: gateways.iter().map(|name| (*name).into()).collect(),
             clusters: set(clusters),
             endpoints: set(endpoints),
             listeners: set(listeners),
             routes: set(routes),
-            extension_configs: Arc::new(extension_configs(&filters, module)),
+            extension_configs: set(configs),
             filters: filters.into(),
         }
     }
@@ -92,11 +94,12 @@ fn json(configuration: &Configuration) -> String {
     serde_json::to_string(configuration).unwrap_or_default()
 }
 
-/// The extension configs of a fleet's filters.
-pub(super) fn extension_configs(filters: &[Filter], module: Module<'_>) -> ResourceSet {
+/// The extension configs of filters whose module is on the proxy's own disk.
+pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
     ResourceSet::new(filters.iter().map(|Filter { name, configuration }| {
-        let message = |running| extension_config::extension_config(name, configuration, module, running);
-        Arc::new(Resource::new(name, &message(false)).with_update(&message(true)))
+        let module = Module::Local { path };
+        let config = extension_config::extension_config(name, configuration, module, Proxy::Starting);
+        Arc::new(Resource::new(name, &config))
     }))
 }
 

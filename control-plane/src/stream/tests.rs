@@ -5,23 +5,26 @@ use std::collections::{HashMap, HashSet};
 use envoy_types::pb::google::protobuf::StringValue;
 
 use super::*;
-use crate::snapshot::{Resource, ResourceSet};
+use crate::snapshot::{Form, Resource, ResourceSet};
 
 /// Names of resources, each with its content.
 type Contents<'a> = &'a [(&'a str, &'a str)];
 
-fn set(contents: Contents<'_>) -> Arc<ResourceSet> {
+fn set(kind: Kind, contents: Contents<'_>) -> Arc<ResourceSet> {
     let resource = |(name, value): &(&str, &str)| {
-        Arc::new(Resource::new(name, &StringValue { value: (*value).to_owned() }))
+        Arc::new(match kind {
+            ExtensionConfig => Resource::filter(name, &(*value).into(), &"5ha".into()),
+            _ => Resource::new(name, &StringValue { value: (*value).to_owned() }),
+        })
     };
     Arc::new(ResourceSet::new(contents.iter().map(resource)))
 }
 
 fn snapshot(kinds: &[(Kind, Contents<'_>)]) -> Arc<Snapshot> {
     Arc::new(
-        kinds
-            .iter()
-            .fold(Snapshot::default(), |snapshot, (kind, contents)| snapshot.with(*kind, set(contents))),
+        kinds.iter().fold(Snapshot::default(), |snapshot, (kind, contents)| {
+            snapshot.with(*kind, set(*kind, contents))
+        }),
     )
 }
 
@@ -74,7 +77,7 @@ impl Client {
     }
 
     fn new(variant: Variant, snapshot: &Arc<Snapshot>) -> Self {
-        Self::with(variant, Options { only: None, legacy_wildcard: true }, Some(snapshot))
+        Self::with(variant, Options { only: None, legacy_wildcard: true, seed: 0 }, Some(snapshot))
     }
 
     fn delta(snapshot: &Arc<Snapshot>) -> Self {
@@ -272,16 +275,21 @@ fn line_5_a_filter_is_sent_again_because_its_module_may_have_been_downloaded_mea
     let mut client = Client::delta(&snapshot(&[(ExtensionConfig, &[("f", "1"), ("g", "1")])]));
     client.ask(ExtensionConfig, change(&["f", "g"], &[]));
     let first = client.next().unwrap();
-    assert!(first.resources.iter().all(|delivery| !delivery.update));
+    assert!(first.resources.iter().all(|delivery| delivery.form == Form::First));
     client.answer(ExtensionConfig, change(&[], &[]), None);
+    client.stream.retry();
+    client.settle();
     assert_eq!(client.stream.retry_in(), None);
 
     client.update(&snapshot(&[(ExtensionConfig, &[("f", "2"), ("g", "1")])]));
-    let mut delays = Vec::new();
+    let (mut delays, mut forms) = (Vec::new(), Vec::new());
     loop {
         let sent = client.next().unwrap();
         assert_eq!(Client::said(&sent), said(ExtensionConfig, &["f"], &[]));
-        assert!(sent.resources[0].update, "it has one that works, and must keep it until the new one does");
+        let form = sent.resources[0].form;
+        assert!(form != Form::First, "it has one that works, and must keep it until the new one does");
+        assert!(!forms.contains(&form), "Envoy does not look at the same bytes twice");
+        forms.push(form);
         client.answer(ExtensionConfig, change(&[], &[]), Some("Unable to create Wasm plugin"));
         assert_eq!(client.due(), []);
         let Some(delay) = client.stream.retry_in() else { break };
@@ -302,22 +310,48 @@ fn line_5_a_filter_is_sent_again_because_its_module_may_have_been_downloaded_mea
 }
 
 #[test]
+fn a_filter_accepted_in_its_first_form_is_confirmed_as_an_update() {
+    let filter = |content| snapshot(&[(ExtensionConfig, &[("f", content)])]);
+    let mut client = Client::delta(&filter("1"));
+    client.ask(ExtensionConfig, change(&["f"], &[]));
+    assert_eq!(client.next().unwrap().resources[0].form, Form::First);
+    client.answer(ExtensionConfig, change(&[], &[]), None);
+    assert_eq!(client.stream.retry_in(), Some(Duration::from_secs(1)));
+    assert_eq!(client.due(), []);
+    client.stream.retry();
+    assert_eq!(client.next().unwrap().resources[0].form, Form::Again(1));
+    client.answer(ExtensionConfig, change(&[], &[]), None);
+    assert_eq!((client.stream.retry_in(), client.due()), (None, vec![]));
+
+    // An edit that comes first does the same.
+    let mut client = Client::delta(&filter("1"));
+    client.ask(ExtensionConfig, change(&["f"], &[]));
+    client.next();
+    client.answer(ExtensionConfig, change(&[], &[]), None);
+    client.update(&filter("2"));
+    assert_eq!(client.next().unwrap().resources[0].form, Form::Update);
+    client.answer(ExtensionConfig, change(&[], &[]), None);
+    assert_eq!(client.stream.retry_in(), None);
+}
+
+#[test]
 fn a_reconnected_proxy_has_a_filter_that_must_keep_working() {
     let now = snapshot(&[(ExtensionConfig, &[("f", "2"), ("new", "1")])]);
     let mut client = Client::delta(&now);
     client.ask(ExtensionConfig, holding(&["f", "new"], &[("f", "another version")]));
-    let mut updates = Vec::new();
+    let mut forms = Vec::new();
     for delivery in
         client.stream.respond().into_iter().chain(client.stream.respond()).flat_map(|r| r.resources)
     {
-        updates.push((delivery.name().to_string(), delivery.update));
+        forms.push((delivery.name().to_string(), delivery.form));
     }
-    updates.sort();
-    assert_eq!(updates, [("f".to_owned(), true), ("new".to_owned(), false)]);
+    forms.sort_by(|one, other| one.0.cmp(&other.0));
+    // It may have refused this very version on the stream before.
+    assert_eq!(forms, [("f".to_owned(), Form::Again(1)), ("new".to_owned(), Form::First)]);
 
     let mut client = Client::state(&now);
     client.ask(ExtensionConfig, Interest::Exactly { names: names(&["f"]), version: "another".into() });
-    assert!(client.next().unwrap().resources[0].update);
+    assert_eq!(client.next().unwrap().resources[0].form, Form::Again(1));
 }
 
 #[test]
@@ -357,7 +391,7 @@ fn line_8_the_type_is_named_on_aggregated_streams_and_implied_by_separate_servic
     let other = Request { type_url: "type.googleapis.com/a.B".into(), ..untyped.clone() };
     assert_eq!(aggregated.stream.receive(other), Ok(Event::NotServed("type.googleapis.com/a.B".into())));
 
-    let only = Options { only: Some(Cluster), legacy_wildcard: true };
+    let only = Options { only: Some(Cluster), legacy_wildcard: true, seed: 0 };
     let mut separate = Client::with(Variant::Delta, only, Some(&snapshot));
     assert_eq!(separate.stream.receive(untyped), Ok(Event::Subscribed(Cluster)));
     assert_eq!(separate.due(), [said(Cluster, &["a"], &[])]);
@@ -458,7 +492,7 @@ fn line_14_nothing_is_answered_before_the_sources_have_loaded() {
         } else {
             Variant::Delta
         };
-        let mut client = Client::with(variant, Options { only: None, legacy_wildcard: true }, None);
+        let mut client = Client::with(variant, Options { only: None, legacy_wildcard: true, seed: 0 }, None);
         client.ask(Cluster, interest.clone());
         client.ask(Listener, interest);
         assert_eq!(client.due(), []);

@@ -7,7 +7,7 @@ use envoy_types::pb::google::rpc;
 
 use super::*;
 use crate::resource::{Kind, any};
-use crate::snapshot::Resource;
+use crate::snapshot::{Form, Resource};
 use crate::subscription::Delivery;
 
 fn value(text: &str) -> StringValue {
@@ -15,13 +15,12 @@ fn value(text: &str) -> StringValue {
 }
 
 fn response() -> Response {
-    let resource = Resource::new("web", &value("first")).with_update(&value("update"));
-    let delivery = |update| Delivery { resource: Arc::new(resource), update };
+    let delivery = Delivery { resource: Arc::new(Resource::new("web", &value("first"))), form: Form::First };
     Response {
         kind: Kind::Listener,
         nonce: "7".into(),
         version: "v".into(),
-        resources: vec![delivery(false)],
+        resources: vec![delivery],
         removed: vec!["gone".into()],
     }
 }
@@ -45,15 +44,20 @@ fn responses_are_on_the_wire_what_envoy_types_would_have_made_of_them() {
 }
 
 #[test]
-fn an_update_has_other_bytes_under_the_same_name_and_version() {
-    let mut response = response();
-    response.resources[0].update = true;
-    let state = StateResponse::from(response.clone());
-    assert_eq!(Any::decode(state.resources[0].clone()).unwrap(), any(&value("update")));
-    let delta =
-        DeltaDiscoveryResponse::decode(&*DeltaResponse::from(response.clone()).encode_to_vec()).unwrap();
-    assert_eq!(delta.resources[0].resource, Some(any(&value("update"))));
-    assert_eq!(delta.resources[0].version, response.resources[0].version().to_string());
+fn every_form_of_a_filter_has_other_bytes_under_the_same_name_and_version() {
+    let filter = Arc::new(Resource::filter("spillway/edge", &"{}".into(), &"5ha".into()));
+    let forms = [Form::First, Form::Update, Form::Again(1), Form::Again(2)].map(|form| {
+        let resources = vec![Delivery { resource: Arc::clone(&filter), form }];
+        let response = Response { resources, ..response() };
+        let state = StateResponse::from(response.clone()).resources.remove(0);
+        let delta = DeltaResponse::from(response).encode_to_vec();
+        let delta = DeltaDiscoveryResponse::decode(&*delta).unwrap().resources.remove(0);
+        assert_eq!((&*delta.name, &*delta.version), ("spillway/edge", &**filter.version()));
+        assert_eq!(delta.resource, Some(Any::decode(state.clone()).unwrap()));
+        state
+    });
+    let unlike: std::collections::HashSet<_> = forms.iter().collect();
+    assert_eq!(unlike.len(), forms.len());
 }
 
 #[test]
