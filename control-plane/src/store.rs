@@ -26,7 +26,7 @@ use self::directory::Scan;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no such directory, or it cannot be read.
-    #[error("{}: {source}", dir.display())]
+    #[error("{}", dir.display())]
     Unavailable {
         /// The directory.
         dir: PathBuf,

@@ -123,7 +123,8 @@ impl Reload {
             Err(error) => {
                 // All zero is no digest of anything that was read.
                 if self.refused.replace([0; 32]) != Some([0; 32]) {
-                    tracing::error!(%error, "the documents cannot be read; what was in force stays in force");
+                    let reason = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(%error, reason, "the documents cannot be read; what was in force stays in force");
                 }
                 self.seen = Listing::new();
                 return;

@@ -189,6 +189,7 @@ fn a_directory_that_cannot_be_read_is_a_failure_and_not_a_mistake() -> Result<()
     Scene::play(|scene| {
         let (code, output) = check(&scene.folder().join("missing"))?;
         assert_eq!(code, 2, "{output}");
+        assert_eq!(output.matches("No such file").count(), 1, "{output}");
         assert_eq!(output.lines().count(), 1, "{output}");
         assert!(output.starts_with("spillway: "), "{output}");
 
