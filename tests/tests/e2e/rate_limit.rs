@@ -45,9 +45,14 @@ fn a_limit_is_exact_over_two_workers_under_overload() -> Result<()> {
         // More than this can never be: the bucket as it was, full at most, and what flowed in meanwhile.
         let most = BURST + RATE * report.elapsed().as_secs_f64() + 1.0;
         assert!(admitted <= most, "{admitted} admitted, {most:.1} are allowed in {:?}", report.elapsed());
+        // Less than this can't be: what flowed in between the first answer, when the bucket was no longer full, and the last request. A machine that stands
+        // still before or after that admits nothing, and proves nothing.
+        let first = report.records.iter().map(|record| record.answered).min().context("no answer")?;
+        let last = report.records.iter().map(|record| record.sent).max().context("no request")?;
+        let least = BURST + RATE * last.saturating_duration_since(first).as_secs_f64();
         assert!(
-            admitted >= most * 0.99 - 2.0,
-            "{admitted} admitted, {most:.1} are due in {:?}",
+            admitted >= least * 0.99 - 2.0,
+            "{admitted} admitted, {least:.1} are due in {:?}",
             report.elapsed()
         );
         // Both workers took part, or nothing was shown about two.
