@@ -49,10 +49,10 @@ fn a_limit_is_exact_over_two_workers_under_overload() -> Result<()> {
         // still before or after that admits nothing, and proves nothing.
         let first = report.records.iter().map(|record| record.answered).min().context("no answer")?;
         let last = report.records.iter().map(|record| record.sent).max().context("no request")?;
-        let least = BURST + RATE * last.saturating_duration_since(first).as_secs_f64();
+        let due = BURST + RATE * last.saturating_duration_since(first).as_secs_f64();
         assert!(
-            admitted >= least * 0.99 - 2.0,
-            "{admitted} admitted, {least:.1} are due in {:?}",
+            admitted >= due * 0.99 - 2.0,
+            "{admitted} admitted, {due:.1} are due in {:?}",
             report.elapsed()
         );
         // Both workers took part, or nothing was shown about two.
