@@ -91,8 +91,8 @@ impl<H: Host> Filter<H> {
 
     /// A root context gets its configuration of `size` bytes; `false` refuses it and leaves everything as it was.
     pub fn on_configure(&mut self, root: u32, size: usize) -> bool {
-        let mut engine = match self.compile(size) {
-            Ok(engine) => engine,
+        let (configuration, mut engine) = match self.compile(size) {
+            Ok(compiled) => compiled,
             Err(error) => {
                 self.host.log(Level::Error, &format!("spillway: configuration refused: {error}"));
                 return false;
@@ -104,16 +104,19 @@ impl<H: Host> Filter<H> {
         self.drop_ended_roots(root);
         self.roots.retain(|other| other.context != root);
         self.roots.push(Root { context: root, engine, store_failures: 0 });
+        self.metrics.announce(&configuration, &self.host);
         if let Err(error) = self.host.set_tick_period(TICK_MILLIS) {
             self.host.log(Level::Warn, &format!("spillway: no ticks, metrics will stay empty: {error}"));
         }
         true
     }
 
-    fn compile(&self, size: usize) -> Result<Engine, ConfigError> {
+    fn compile(&self, size: usize) -> Result<(Configuration, Engine), ConfigError> {
         // A configuration that can't be read is an empty one, which is refused as such.
         let json = self.host.configuration(size).unwrap_or_default();
-        Engine::new(Configuration::parse(&json)?)
+        let configuration = Configuration::parse(&json)?;
+        let engine = Engine::new(configuration.clone())?;
+        Ok((configuration, engine))
     }
 
     /// A request has come. Without a configuration it passes.

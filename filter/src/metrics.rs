@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-use spillway_policy::engine::{Reject, Transition};
+use spillway_policy::config::{Configuration, Mode};
+use spillway_policy::engine::{BreakerState, Kind, Reject, Transition};
 
 use crate::host::{Counter, Host, Level};
 
@@ -27,6 +28,31 @@ struct Slot {
 }
 
 impl Metrics {
+    /// Defines all that this configuration can count, so that each metric is there, at 0, before it first counts, and so that the values
+    /// outlive a VM: the host drops a counter with the last VM that defined it, and a new VM is configured before the old one ends.
+    pub(crate) fn announce<H: Host>(&mut self, configuration: &Configuration, host: &H) {
+        self.requests.define(host, "spillway_requests");
+        for policy in &configuration.policies {
+            let name = &policy.name;
+            for (kind, rule, mode) in policy.rules() {
+                let outcome = if mode == Mode::Shadow { "shadowed" } else { "rejected" };
+                let kind_name = kind.as_str();
+                self.add(format_args!("spillway_{outcome}.kind.{kind_name}.policy.{name}.rule.{rule}"), 0);
+                if kind == Kind::CircuitBreaker {
+                    for to in BreakerState::ALL {
+                        self.add(
+                            format_args!("spillway_breaker.policy.{name}.rule.{rule}.to.{}", to.as_str()),
+                            0,
+                        );
+                    }
+                }
+            }
+        }
+        for (name, slot) in &mut self.named {
+            slot.define(host, name);
+        }
+    }
+
     /// A request has come.
     pub(crate) fn request(&mut self) {
         self.requests.pending = self.requests.pending.saturating_add(1);
@@ -88,13 +114,17 @@ impl Metrics {
 }
 
 impl Slot {
+    fn define<H: Host>(&mut self, host: &H, name: &str) {
+        if self.counter.is_none() {
+            self.counter = host.define_counter(name).ok();
+        }
+    }
+
     fn flush<H: Host>(&mut self, host: &H, name: &str) {
         if self.pending == 0 {
             return;
         }
-        if self.counter.is_none() {
-            self.counter = host.define_counter(name).ok();
-        }
+        self.define(host, name);
         if let Some(counter) = self.counter
             && host.increment(counter, self.pending).is_ok()
         {
@@ -105,8 +135,6 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
-    use spillway_policy::engine::Kind;
-
     use super::*;
     use crate::host::fake::Fake;
 
@@ -137,6 +165,32 @@ mod tests {
         assert_eq!(host.counter("spillway_requests"), 4);
         assert_eq!(host.counter("spillway_rejected.kind.rate-limit.policy.orders.rule.per-tenant"), 3);
         assert_eq!(host.calls().iter().filter(|call| call.starts_with("define")).count(), 2);
+    }
+
+    #[test]
+    fn what_a_configuration_can_count_is_there_before_it_counts() {
+        let (host, mut metrics) = (Fake::default(), Metrics::default());
+        let json = br#"{"policies": [{"name": "orders",
+            "rateLimits": [{"name": "per-tenant", "rate": "1/s"}, {"name": "trial", "rate": "1/s", "mode": "shadow"}],
+            "circuitBreakers": [{"name": "backend", "window": "10s", "minRequests": 1, "trip": {"errorRatio": "50%"}, "openFor": "1s", "probes": 1}]}]}"#;
+        metrics.announce(&Configuration::parse(json).unwrap(), &host);
+        for name in [
+            "spillway_requests",
+            "spillway_rejected.kind.rate-limit.policy.orders.rule.per-tenant",
+            "spillway_shadowed.kind.rate-limit.policy.orders.rule.trial",
+            "spillway_rejected.kind.circuit-breaker.policy.orders.rule.backend",
+            "spillway_breaker.policy.orders.rule.backend.to.open",
+            "spillway_breaker.policy.orders.rule.backend.to.half-open",
+            "spillway_breaker.policy.orders.rule.backend.to.closed",
+        ] {
+            assert!(host.is_defined(name), "{name}");
+        }
+        assert_eq!(host.counters(), 7);
+        // Counting and another configuration define nothing again.
+        metrics.rejected(&REJECT);
+        metrics.flush(&host);
+        metrics.announce(&Configuration::parse(json).unwrap(), &host);
+        assert_eq!(host.calls().iter().filter(|call| call.starts_with("define")).count(), 7);
     }
 
     #[test]

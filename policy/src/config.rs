@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::decision::Kind;
 use crate::unit::{Duration, Rate, Ratio};
 
 pub use self::failure::{Failures, GrpcStatus, Statuses};
@@ -72,6 +73,18 @@ pub struct Policy {
     /// What is given up under pressure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degrade: Vec<Degrade>,
+}
+
+impl Policy {
+    /// Every rule: what it is, its name, and whether it rejects.
+    pub fn rules(&self) -> impl Iterator<Item = (Kind, &str, Mode)> {
+        let limits = self.rate_limits.iter().map(|rule| (Kind::RateLimit, &*rule.name, rule.mode));
+        let breakers =
+            self.circuit_breakers.iter().map(|rule| (Kind::CircuitBreaker, &*rule.name, rule.mode));
+        let bulkheads = self.concurrency.iter().map(|rule| (Kind::Concurrency, &*rule.name, rule.mode));
+        let degrade = self.degrade.iter().map(|rule| (Kind::Degrade, &*rule.name, rule.mode));
+        limits.chain(breakers).chain(bulkheads).chain(degrade)
+    }
 }
 
 /// A part of the traffic, named as Envoy names it.

@@ -200,6 +200,9 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
     /// As in metrics: `closed`, `open`, `half-open`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -20,6 +20,7 @@ pub struct Envoy {
     process: Process,
     client: Client,
     admin: SocketAddr,
+    workers: usize,
 }
 
 impl Envoy {
@@ -35,6 +36,7 @@ impl Envoy {
     ) -> Result<Self> {
         let mut envoy = Self::launch(client, bootstrap, admin, workers, log)?;
         envoy.wait_ready()?;
+        envoy.wait_settled()?;
         Ok(envoy)
     }
 
@@ -46,20 +48,20 @@ impl Envoy {
         workers: usize,
         log: &Path,
     ) -> Result<Self> {
-        let workers = workers.to_string();
+        let concurrency = workers.to_string();
         let bootstrap = bootstrap.to_str().context("a path that is not UTF-8")?;
         // Without hot restart there is no shared memory segment to collide on, or to be left behind.
         let arguments = [
             "--config-path",
             bootstrap,
             "--concurrency",
-            &workers,
+            &concurrency,
             "--disable-hot-restart",
             "--log-level",
             "info",
         ];
         let process = Process::start("Envoy", &artifacts::envoy()?, arguments, log)?;
-        Ok(Self { process, client: client.clone(), admin: admin.address() })
+        Ok(Self { process, client: client.clone(), admin: admin.address(), workers })
     }
 
     /// Waits until the workers run.
@@ -68,6 +70,27 @@ impl Envoy {
         wait::until("Envoy to be ready", || {
             self.process.alive()?;
             self.client.read(&url).map(drop)
+        })
+    }
+
+    /// Waits until a filter that was downloaded has been configured for the second time, about a second after the first.
+    ///
+    /// Envoy builds the VM again for that. Requests don't notice, but who compares counters to the last digit does: what a VM has counted
+    /// and not yet handed over ends with it.
+    pub fn wait_settled(&mut self) -> Result<()> {
+        wait::until("the filter's VMs to stay", || {
+            self.process.alive()?;
+            let stats = self.stats("wasm")?;
+            let value =
+                |name: &str| stats.iter().filter(|(key, _)| key.contains(name)).map(|(_, n)| n).sum::<u64>();
+            if value("remote_load_fetch_successes") == 0 {
+                return Ok(());
+            }
+            ensure!(value("remote_load_cache_hits") > 0, "the filter was configured once only");
+            // One for each worker, one for the main thread, and the one that they are copies of.
+            let (vms, most) = (value("v8.active"), self.workers + 2);
+            ensure!(usize::try_from(vms)? <= most, "{vms} VMs are there, not {most}");
+            Ok(())
         })
     }
 

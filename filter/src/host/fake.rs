@@ -129,6 +129,10 @@ impl Fake {
         self.0.counters.borrow().iter().filter(|(other, _)| other == name).map(|(_, count)| count).sum()
     }
 
+    pub(crate) fn is_defined(&self, name: &str) -> bool {
+        self.0.counters.borrow().iter().any(|(other, _)| other == name)
+    }
+
     pub(crate) fn counters(&self) -> usize {
         self.0.counters.borrow().len()
     }
