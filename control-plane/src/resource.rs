@@ -23,6 +23,8 @@ use prost::{Message, Name};
 /// "Eventual consistency considerations").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// SDS. What clusters and listeners refer to, and nothing that refers to anything.
+    Secret,
     /// CDS.
     Cluster,
     /// EDS.
@@ -37,12 +39,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of pushes.
-    pub const ALL: [Self; 5] =
-        [Self::Cluster, Self::Endpoints, Self::Listener, Self::Route, Self::ExtensionConfig];
+    pub const ALL: [Self; 6] =
+        [Self::Secret, Self::Cluster, Self::Endpoints, Self::Listener, Self::Route, Self::ExtensionConfig];
 
     /// What requests and responses call it.
     pub const fn type_url(self) -> &'static str {
         match self {
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
@@ -128,9 +131,11 @@ pub(crate) mod tests {
         cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
         route::v3::RouteConfiguration,
     };
+    use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 
     #[test]
     fn type_urls_are_those_of_the_messages() {
+        assert_eq!(Kind::Secret.type_url(), Secret::type_url());
         assert_eq!(Kind::Cluster.type_url(), Cluster::type_url());
         assert_eq!(Kind::Endpoints.type_url(), ClusterLoadAssignment::type_url());
         assert_eq!(Kind::Listener.type_url(), Listener::type_url());

@@ -212,6 +212,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     gateways: Vec<Name>,
+    secrets: Arc<ResourceSet>,
     clusters: Arc<ResourceSet>,
     endpoints: Arc<ResourceSet>,
     listeners: Arc<ResourceSet>,
@@ -236,6 +237,7 @@ impl Snapshot {
     /// The resources of one kind.
     pub fn set(&self, kind: Kind) -> &Arc<ResourceSet> {
         match kind {
+            Kind::Secret => &self.secrets,
             Kind::Cluster => &self.clusters,
             Kind::Endpoints => &self.endpoints,
             Kind::Listener => &self.listeners,
@@ -249,6 +251,7 @@ impl Snapshot {
     #[must_use]
     pub(crate) fn with(mut self, kind: Kind, set: Arc<ResourceSet>) -> Self {
         *match kind {
+            Kind::Secret => &mut self.secrets,
             Kind::Cluster => &mut self.clusters,
             Kind::Endpoints => &mut self.endpoints,
             Kind::Listener => &mut self.listeners,
@@ -263,6 +266,7 @@ impl Snapshot {
     pub fn with_local_module(&self, path: &str) -> Self {
         Self {
             gateways: self.gateways.clone(),
+            secrets: Arc::clone(&self.secrets),
             clusters: Arc::clone(&self.clusters),
             endpoints: Arc::clone(&self.endpoints),
             listeners: Arc::clone(&self.listeners),
@@ -277,9 +281,11 @@ impl Snapshot {
     #[must_use]
     fn sharing(self, last: Option<&Self>) -> Self {
         let Some(last) = last else { return self };
-        let Self { gateways, clusters, endpoints, listeners, routes, extension_configs, filters } = self;
+        let Self { gateways, secrets, clusters, endpoints, listeners, routes, extension_configs, filters } =
+            self;
         Self {
             gateways,
+            secrets: share(&secrets, &last.secrets),
             clusters: share(&clusters, &last.clusters),
             endpoints: share(&endpoints, &last.endpoints),
             listeners: share(&listeners, &last.listeners),

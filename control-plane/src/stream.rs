@@ -314,14 +314,14 @@ fn check_names(request: &Request) -> Result<(), StreamError> {
 /// The kinds whose updates must have been answered before updates of `kind` are pushed.
 fn waits_for(kind: Kind) -> &'static [Kind] {
     match kind {
-        Kind::Cluster | Kind::Endpoints => &[],
+        Kind::Secret | Kind::Cluster | Kind::Endpoints => &[],
         Kind::Listener | Kind::Route | Kind::ExtensionConfig => &[Kind::Cluster],
     }
 }
 
 /// The order of removals: what refers goes before what is referred to.
-const REMOVALS: [Kind; 5] =
-    [Kind::Listener, Kind::Route, Kind::ExtensionConfig, Kind::Cluster, Kind::Endpoints];
+const REMOVALS: [Kind; 6] =
+    [Kind::Listener, Kind::Route, Kind::ExtensionConfig, Kind::Cluster, Kind::Endpoints, Kind::Secret];
 
 /// The kinds that can refer to resources of `kind`: until their newest versions are accepted, nothing of `kind` is removed.
 fn referrers(kind: Kind) -> &'static [Kind] {
@@ -330,6 +330,7 @@ fn referrers(kind: Kind) -> &'static [Kind] {
         Kind::Listener | Kind::Route | Kind::ExtensionConfig => &[Kind::Listener],
         Kind::Cluster => &[Kind::Listener, Kind::Route],
         Kind::Endpoints => &[Kind::Cluster],
+        Kind::Secret => &[Kind::Listener, Kind::Cluster],
     }
 }
 

@@ -69,6 +69,8 @@ impl Builder {
             .map(|Filter { name, configuration }| Resource::filter(name, configuration, &self.module_sha256));
         Snapshot {
             gateways: gateways.iter().map(|name| (*name).into()).collect(),
+            // Certificates are not available yet.
+            secrets: Arc::default(),
             clusters: set(clusters),
             endpoints: set(endpoints),
             listeners: set(listeners),
