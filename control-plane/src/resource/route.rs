@@ -31,10 +31,12 @@ const ANY_HOST: &str = "*";
 
 /// The route configuration called `name`.
 pub fn route_config(name: &str, attachments: &[Attachment<'_>]) -> RouteConfiguration {
-    let hosts: BTreeSet<&str> = attachments.iter().flat_map(|attachment| hosts(attachment)).collect();
     RouteConfiguration {
         name: name.to_owned(),
-        virtual_hosts: hosts.into_iter().map(|host| virtual_host(host, attachments)).collect(),
+        virtual_hosts: hosts_of(attachments)
+            .into_iter()
+            .map(|host| virtual_host(host, attachments))
+            .collect(),
         request_headers_to_add: vec![route_key_header()],
         response_headers_to_add: limit_headers(),
         // `shop.example.com:8080` is the host `shop.example.com`.
@@ -43,11 +45,26 @@ pub fn route_config(name: &str, attachments: &[Attachment<'_>]) -> RouteConfigur
     }
 }
 
+/// The hosts of a listener that have rules of their own.
+pub(crate) fn hosts_of<'a>(attachments: &[Attachment<'a>]) -> BTreeSet<&'a str> {
+    attachments.iter().flat_map(|attachment| hosts(attachment)).collect()
+}
+
 fn hosts<'a>(attachment: &Attachment<'a>) -> Vec<&'a str> {
     if attachment.hostnames.is_empty() { vec![ANY_HOST] } else { attachment.hostnames.clone() }
 }
 
-fn virtual_host(host: &str, attachments: &[Attachment<'_>]) -> VirtualHost {
+/// One match of one rule.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    /// The route's name.
+    pub(crate) route: &'a str,
+    pub(crate) rule: &'a Rule,
+    pub(crate) condition: Match,
+}
+
+/// Everything that may serve a host (one of [`hosts_of`]), in the order of precedence.
+pub(crate) fn candidates<'a>(host: &str, attachments: &[Attachment<'a>]) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for attachment in attachments {
         // A route may name several hosts that cover this one: the most specific counts.
@@ -55,24 +72,23 @@ fn virtual_host(host: &str, attachments: &[Attachment<'_>]) -> VirtualHost {
         let Some(specificity) = covering.map(specificity).max() else { continue };
         for rule in &attachment.route.rules {
             for condition in matches(rule) {
-                candidates.push((
-                    Reverse(specificity),
-                    precedence(&condition),
-                    attachment.name,
-                    rule,
-                    condition,
-                ));
+                let order = (Reverse(specificity), precedence(&condition));
+                candidates.push((order, Candidate { route: attachment.name, rule, condition }));
             }
         }
     }
     // Stable, and routes come in the order of their names.
-    candidates.sort_by_key(|(host, precedence, ..)| (*host, *precedence));
+    candidates.sort_by_key(|(order, _)| *order);
+    candidates.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+fn virtual_host(host: &str, attachments: &[Attachment<'_>]) -> VirtualHost {
     VirtualHost {
         name: host.to_owned(),
         domains: vec![host.to_owned()],
-        routes: candidates
-            .into_iter()
-            .map(|(_, _, name, rule, condition)| route(name, rule, &condition))
+        routes: candidates(host, attachments)
+            .iter()
+            .map(|Candidate { route: name, rule, condition }| route(name, rule, condition))
             .collect(),
         ..VirtualHost::default()
     }
