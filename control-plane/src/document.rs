@@ -120,6 +120,11 @@ pub fn read(name: impl Into<std::path::PathBuf>, bytes: &[u8]) -> Contents {
     contents
 }
 
+/// The first document of a text as JSON, as far as it can be read.
+pub fn value(text: &str) -> serde_json::Value {
+    yaml::parse(text).documents.first().map_or(serde_json::Value::Null, Node::to_json)
+}
+
 /// A file that could not be read at all.
 pub(crate) fn unread(name: impl Into<std::path::PathBuf>, problem: Problem) -> Contents {
     Contents {

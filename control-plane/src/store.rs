@@ -1,11 +1,12 @@
-//! Where documents are kept. For now that is a directory of YAML files, which is the truth: what stands in it is in force once all of
-//! it is valid.
+//! Where documents are kept, and their history: a [`Store`]. For now that is a directory of YAML files, which is the truth: what stands
+//! in it is in force once all of it is valid.
 //!
-//! A store gives a [`Model`] and then every later one, whole and valid; what it can't make one of it reports, and the last good one
-//! stays in force. Stores on other machines will offer the same.
+//! A store gives what is [`Accepted`] and then every later state, whole and valid; what it can't make one of it reports, and the last
+//! good one stays in force. Stores on other machines will offer the same.
 
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,11 +17,56 @@ use tokio_util::sync::CancellationToken;
 use crate::document::Diagnostic;
 use crate::model::Model;
 
+pub mod accepted;
+pub mod change;
+pub mod difference;
 mod directory;
 mod reload;
+pub mod revision;
 mod watcher;
 
+pub use self::accepted::{Accepted, Key, Stored};
+pub use self::change::{Applied, ApplyError, Change, Raw};
 use self::directory::Scan;
+pub use self::revision::{Kept, Origin, Revision};
+
+/// Where documents are kept. Its methods block while they read and write: call them from threads that may wait (`spawn_blocking`).
+pub trait Store: Send + Sync + 'static {
+    /// What is in force.
+    fn latest(&self) -> Arc<Accepted>;
+
+    /// What is in force, and every later state.
+    fn subscribe(&self) -> watch::Receiver<Arc<Accepted>>;
+
+    /// Makes a change, or says why not. When this returns, the change is kept and [`Store::latest`] has it.
+    fn apply(&self, change: Change) -> Result<Applied, ApplyError>;
+
+    /// Makes the documents what they were in an earlier revision. That is a new revision; those between remain.
+    fn rollback(
+        &self,
+        to: u64,
+        author: String,
+        message: String,
+        dry_run: bool,
+    ) -> Result<Applied, ApplyError>;
+
+    /// The revisions with these numbers that are kept, the newest first.
+    fn revisions(&self, numbers: RangeInclusive<u64>) -> Vec<Revision>;
+
+    /// One revision, if it is kept.
+    fn revision(&self, number: u64) -> Option<Revision> {
+        self.revisions(number..=number).pop()
+    }
+
+    /// Which revisions are kept, and where.
+    fn kept(&self) -> Kept;
+
+    /// Checks other documents on their own, and makes the model that they would make: for comparing with what is in force.
+    fn check(&self, documents: &[Raw]) -> Result<Model, Diagnostics> {
+        let contents = documents.iter().map(|raw| crate::document::read(&raw.name, &raw.bytes));
+        Model::build(contents).map_err(Diagnostics)
+    }
+}
 
 /// Why a directory gives no model.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use spillway_policy::config::{
     CircuitBreaker, Concurrency, Degrade, KeyAlternative, NotYet, Priority, RateLimit,
 };
@@ -21,7 +21,7 @@ pub(crate) const LATER_VALUES: &[(&str, &[&str])] = &[
 ];
 
 /// The kinds of document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub enum Kind {
     /// See [`Gateway`].
     Gateway,

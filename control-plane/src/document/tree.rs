@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::scalar::Scalar;
+
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
@@ -151,6 +153,30 @@ impl Node {
             node = next;
         }
         Found { place: node.place, field, tainted: tainted || node.is_tainted() }
+    }
+
+    /// The value in JSON's terms. Numbers that JSON does not have stay text.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        use serde_json::{Number, Value as Json};
+        match &self.value {
+            Value::Scalar { text, plain: false } => Json::String(text.to_string()),
+            Value::Scalar { text, plain: true } => {
+                let number = match Scalar::plain(text) {
+                    Scalar::Null => return Json::Null,
+                    Scalar::Bool(value) => return Json::Bool(value),
+                    Scalar::Integer(Some(value)) => Number::from_i128(value),
+                    Scalar::Float(value) => Number::from_f64(value),
+                    Scalar::Integer(None) | Scalar::Text(_) => None,
+                };
+                number.map_or_else(|| Json::String(text.to_string()), Json::Number)
+            }
+            Value::Sequence(items) => items.iter().map(Self::to_json).collect(),
+            Value::Mapping(entries) => {
+                let entries = entries.iter().map(|entry| (entry.key.to_string(), entry.node.to_json()));
+                Json::Object(entries.collect())
+            }
+            Value::Blank(_) => Json::Null,
+        }
     }
 
     /// Whether errors were reported here or within.

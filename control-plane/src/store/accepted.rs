@@ -1,0 +1,39 @@
+//! The documents that are in force, and the model that they make.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::document::kind::Kind;
+use crate::model::Model;
+
+/// A kind and a name.
+pub type Key = (Kind, String);
+
+/// What a store has accepted: valid as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct Accepted {
+    /// The revision that made it.
+    pub revision: u64,
+    /// In the order of kinds and names.
+    pub documents: Arc<BTreeMap<Key, Stored>>,
+    /// What they mean.
+    pub model: Arc<Model>,
+}
+
+/// A document as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its YAML as it was written, with comments.
+    pub text: Arc<str>,
+    /// The revision that last changed it: its entity tag.
+    pub revision: u64,
+}
+
+impl Stored {
+    /// The document as JSON: `apiVersion`, `kind`, `metadata` and `spec` as they were written, defaults not filled in.
+    pub fn value(&self) -> Value {
+        crate::document::value(&self.text)
+    }
+}
