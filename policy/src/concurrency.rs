@@ -83,7 +83,7 @@ pub(crate) struct Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
     slot: Slot,
-    limit: u32,
+    pub(crate) limit: u32,
     owner: Owner,
     /// In flight, this request included.
     pub(crate) count: u32,

@@ -151,8 +151,13 @@ impl Degrade {
 
     /// Whether the rule is in force for requests of this level.
     pub(crate) fn is_about(&self, level: Option<&str>) -> bool {
+        self.is_active && self.sheds(level)
+    }
+
+    /// Whether the rule is about requests of this level when it is in force.
+    pub(crate) fn sheds(&self, level: Option<&str>) -> bool {
         let listed = || level.is_some_and(|level| self.shed.iter().any(|shed| **shed == *level));
-        self.is_active && (self.shed.is_empty() || listed())
+        self.shed.is_empty() || listed()
     }
 
     /// Whether a request that the rule is about passes all the same.

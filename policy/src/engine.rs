@@ -7,6 +7,7 @@
 //! over, however it ended), and [`Engine::tick`] from time to time. Time is always an argument: nanoseconds of a monotonic clock that all workers
 //! share. It may run backwards a little, as two workers' readings do.
 
+pub mod explain;
 mod ruling;
 
 use std::borrow::Cow;
@@ -87,6 +88,8 @@ pub struct Engine {
     index: Index,
     plans: Cache<Plan>,
     policies: Vec<PolicyRules>,
+    /// The policies' names.
+    names: Vec<Rc<str>>,
     breakers: Vec<Breaker>,
     limits: Vec<RateLimit>,
     bulkheads: Vec<Bulkhead>,
@@ -152,6 +155,7 @@ impl Engine {
         let (mut breakers, mut limits) = (Vec::new(), Vec::new());
         let (mut bulkheads, mut degrading) = (Vec::new(), Vec::new());
         let mut compiled = Vec::with_capacity(policies.len());
+        let mut names = Vec::with_capacity(policies.len());
         for policy in policies {
             let Policy {
                 name,
@@ -164,6 +168,7 @@ impl Engine {
                 degrade,
             } = policy;
             let name: Rc<str> = Rc::from(name.as_str());
+            names.push(Rc::clone(&name));
             let first = (number(breakers.len()), number(limits.len()), number(bulkheads.len()));
             for rule in circuit_breakers {
                 breakers.push(Breaker::new(Rc::clone(&name), rule, &mut needs));
@@ -193,6 +198,7 @@ impl Engine {
             index,
             plans: Cache::default(),
             policies: compiled,
+            names,
             breakers,
             limits,
             bulkheads,

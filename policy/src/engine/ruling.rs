@@ -70,7 +70,7 @@ pub(super) struct Keys<'a, R: ?Sized> {
 
 impl<R: Request + ?Sized> Keys<'_, R> {
     /// Builds a rule's key.
-    fn build(&mut self, key: &RuleKey) {
+    pub(super) fn build(&mut self, key: &RuleKey) {
         self.key.clear();
         if !key.is_empty() {
             key.build(self.request, self.route_key, self.needs, self.asked, self.key);
@@ -78,7 +78,7 @@ impl<R: Request + ?Sized> Keys<'_, R> {
     }
 
     /// Where the key that was built is in a table.
-    fn place<S>(&mut self, table: &Table, access: &mut Access<'_, S>) -> Result<Slot, StoreError>
+    pub(super) fn place<S>(&mut self, table: &Table, access: &mut Access<'_, S>) -> Result<Slot, StoreError>
     where
         S: Store + ?Sized,
     {
@@ -92,7 +92,7 @@ impl<R: Request + ?Sized> Keys<'_, R> {
         Ok(table.slot(seed, self.key))
     }
 
-    fn slot<S>(
+    pub(super) fn slot<S>(
         &mut self,
         key: &RuleKey,
         table: &Table,

@@ -1,0 +1,331 @@
+//! What each rule has to say about one request, for people who want to know. The rules are asked as for a decision and in the same order, but all of them, and nothing is taken.
+
+use super::ruling::{Keys, Ruling};
+use super::{Engine, Request, Scratch};
+use crate::circuit_breaker::Check;
+use crate::decision::{BreakerState, Kind};
+use crate::rate_limit::{Empty, Place, Standing};
+use crate::store::{Store, StoreError};
+use crate::table::{Access, ONLY};
+
+/// What applies to a request, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The policy whose route key counts, and the key, if the request gives one.
+    pub route_key: Option<(String, Option<Vec<u8>>)>,
+    /// The policy whose priority counts, and the request's level.
+    pub priority: Option<(String, String)>,
+    /// Every rule of every policy that applies, in the order in which they are asked.
+    pub rules: Vec<Opinion>,
+}
+
+/// One rule's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opinion {
+    /// The kind of rule.
+    pub kind: Kind,
+    /// The policy's name.
+    pub policy: String,
+    /// The rule's name.
+    pub rule: String,
+    /// Whether it only counts what it would reject.
+    pub is_shadow: bool,
+    /// The key by which it tells requests apart, if it does.
+    pub key: Option<Vec<u8>>,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What a rule says about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// The rule is about other requests (`when`, `only`, levels).
+    NotConcerned,
+    /// An override lifts the limit for this key.
+    Unlimited,
+    /// A token bucket.
+    Tokens {
+        /// What the request takes.
+        cost: u32,
+        /// What is there. Whole tokens; `None` where this worker has leased enough not to look.
+        left: Option<u32>,
+        /// What a full bucket holds.
+        burst: Option<u32>,
+        /// Nanoseconds until there is enough; `None`: there is.
+        wait: Option<u64>,
+    },
+    /// A circuit breaker.
+    Breaker {
+        /// Its state, as this request finds it.
+        state: BreakerState,
+        /// Nanoseconds until it probes.
+        wait: Option<u64>,
+    },
+    /// A concurrency limit.
+    InFlight {
+        /// Requests in flight, this one included.
+        count: u32,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// A degrade rule that is about this request.
+    Pressure {
+        /// Whether there is so much pressure that it rejects.
+        in_force: bool,
+    },
+    /// The store does not answer; the request passes, or not, as `onFailure` says.
+    NoAnswer {
+        /// What `onFailure` says.
+        passes: bool,
+    },
+}
+
+impl Says {
+    /// Whether the request passes, as far as this rule is concerned.
+    pub const fn passes(&self) -> bool {
+        match self {
+            Self::NotConcerned | Self::Unlimited => true,
+            Self::Tokens { wait, .. } => wait.is_none(),
+            Self::Breaker { state, .. } => !matches!(state, BreakerState::Open),
+            Self::InFlight { count, limit } => *count <= *limit,
+            Self::Pressure { in_force } => !*in_force,
+            Self::NoAnswer { passes } => *passes,
+        }
+    }
+}
+
+impl Engine {
+    /// Asks every rule that applies to a request what it would say now.
+    pub fn explain<R, S>(&mut self, request: &R, store: &mut S, now_ns: u64) -> Explanation
+    where
+        R: Request + ?Sized,
+        S: Store + ?Sized,
+    {
+        self.asked.begin();
+        let plan = self.plan(request);
+        let since = *self.since.get_or_insert(now_ns);
+        let mut presence = self.presence.take();
+        let Self { needs, asked, seed, policies, names, breakers, limits, bulkheads, degrading, .. } = self;
+        let Self { scratch, transitions, store_failures, .. } = self;
+        let Scratch { route_key: found_key, key, record, .. } = scratch;
+        let name = |policy: u32| names.get(policy as usize).map(ToString::to_string).unwrap_or_default();
+
+        found_key.clear();
+        let route_key = plan.route_key.and_then(|policy| {
+            let route_key = policies.get(policy as usize)?.route_key.as_ref()?;
+            let is_there = route_key.extract(request, needs, asked, found_key);
+            Some((name(policy), is_there.then(|| found_key.clone())))
+        });
+        let priority = plan.priority.and_then(|policy| {
+            let priority = policies.get(policy as usize)?.priority.as_ref()?;
+            Some((name(policy), priority.level(request, needs, asked, key).to_string()))
+        });
+        let keys = Keys { request, needs, asked, route_key: found_key, key, seed };
+        let mut asking = Ruling {
+            keys,
+            breakers,
+            limits,
+            bulkheads,
+            degrading,
+            priority: None,
+            presence: &mut presence,
+            access: Access { store, bytes: record, transitions, now: now_ns, since },
+            store_failures,
+        };
+        let level = priority.as_ref().map(|(_, level)| level.as_str());
+        let mut rules = Vec::new();
+        for &policy in &*plan.degrading {
+            asking.ask_degrading(policy, level, &mut rules);
+        }
+        rules.extend(plan.breakers.iter().filter_map(|&number| asking.ask_breaker(number)));
+        rules.extend(plan.bulkheads.iter().filter_map(|&number| asking.ask_bulkhead(number)));
+        rules.extend(plan.limits.iter().filter_map(|&number| asking.ask_limit(number)));
+        self.presence.set(presence);
+        Explanation { route_key, priority, rules }
+    }
+}
+
+impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
+    fn ask_degrading(&mut self, policy: u32, level: Option<&str>, rules: &mut Vec<Opinion>) {
+        let Some(degrading) = self.degrading.get_mut(policy as usize) else { return };
+        let visited = degrading.visit(&mut self.access);
+        let Keys { request, needs, asked, .. } = &mut self.keys;
+        for rule in &degrading.rules {
+            let is_about = rule.sheds(level) && rule.only.matches(*request, needs, asked);
+            let says = match visited {
+                _ if !is_about => Says::NotConcerned,
+                Ok(()) => Says::Pressure { in_force: rule.is_active() },
+                Err(StoreError) => Says::NoAnswer { passes: true },
+            };
+            rules.push(Opinion {
+                kind: Kind::Degrade,
+                policy: degrading.policy.to_string(),
+                rule: rule.rule.to_string(),
+                is_shadow: rule.reaction.is_shadow,
+                key: None,
+                says,
+            });
+        }
+    }
+
+    fn ask_breaker(&mut self, number: u32) -> Option<Opinion> {
+        let breaker = self.breakers.get_mut(number as usize)?;
+        let slot = self.keys.slot(&breaker.key, breaker.table(), &mut self.access);
+        let says = match slot.and_then(|slot| breaker.check(slot, &mut self.access)) {
+            Ok(Check::Pass(_)) => Says::Breaker { state: BreakerState::Closed, wait: None },
+            Ok(Check::Probe(_)) => Says::Breaker { state: BreakerState::HalfOpen, wait: None },
+            Ok(Check::Reject { wait }) => Says::Breaker { state: BreakerState::Open, wait: Some(wait) },
+            Err(StoreError) => Says::NoAnswer { passes: !breaker.reaction.denies },
+        };
+        Some(Opinion {
+            kind: Kind::CircuitBreaker,
+            policy: breaker.policy.to_string(),
+            rule: breaker.rule.to_string(),
+            is_shadow: breaker.reaction.is_shadow,
+            key: (!breaker.key.is_empty()).then(|| self.keys.key.clone()),
+            says,
+        })
+    }
+
+    fn ask_bulkhead(&mut self, number: u32) -> Option<Opinion> {
+        let bulkhead = self.bulkheads.get_mut(number as usize)?;
+        let slot = self.keys.slot(&bulkhead.key, bulkhead.table(), &mut self.access);
+        let says = match slot.and_then(|slot| bulkhead.look(slot, self.presence, &mut self.access)) {
+            Ok(Ok(room) | Err((_, room))) => Says::InFlight { count: room.count, limit: room.limit },
+            Err(StoreError) => Says::NoAnswer { passes: !bulkhead.reaction.denies },
+        };
+        Some(Opinion {
+            kind: Kind::Concurrency,
+            policy: bulkhead.policy.to_string(),
+            rule: bulkhead.rule.to_string(),
+            is_shadow: bulkhead.reaction.is_shadow,
+            key: (!bulkhead.key.is_empty()).then(|| self.keys.key.clone()),
+            says,
+        })
+    }
+
+    fn ask_limit(&mut self, number: u32) -> Option<Opinion> {
+        let limit = self.limits.get_mut(number as usize)?;
+        self.keys.build(&limit.key);
+        let place = limit.place(self.keys.key);
+        let Keys { request, needs, asked, .. } = &mut self.keys;
+        let is_about = limit.when.matches(*request, needs, asked);
+        let cost = limit.charge.tokens(*request, needs, asked);
+        let slot = match (place, limit.table()) {
+            (Place::Common, Some(table)) => self.keys.place(table, &mut self.access),
+            _ => Ok(ONLY),
+        };
+        let mut claim = || slot.and_then(|slot| limit.claim(number, place, slot, cost, &mut self.access));
+        let says = if !is_about {
+            Says::NotConcerned
+        } else if place == Place::Unlimited {
+            Says::Unlimited
+        } else {
+            match claim() {
+                Ok(Ok(claim)) => {
+                    let standing = claim.standing();
+                    let left = standing.map(|standing| standing.remaining);
+                    Says::Tokens { cost, left, burst: standing.map(|standing| standing.quota), wait: None }
+                }
+                Ok(Err(Empty { wait, standing: Standing { remaining, quota, .. } })) => {
+                    Says::Tokens { cost, left: Some(remaining), burst: Some(quota), wait: Some(wait) }
+                }
+                Err(StoreError) => Says::NoAnswer { passes: !limit.reaction.denies },
+            }
+        };
+        Some(Opinion {
+            kind: Kind::RateLimit,
+            policy: limit.policy.to_string(),
+            rule: limit.rule.to_string(),
+            is_shadow: limit.reaction.is_shadow,
+            key: (!limit.key.is_empty()).then(|| self.keys.key.clone()),
+            says,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Configuration;
+    use crate::store::Memory;
+    use crate::testing::{Described, SECOND};
+
+    const POLICIES: &str = r#"{"policies": [
+        {"name": "fair", "routeKey": [{"header": "x-tenant"}],
+         "priority": {"from": [{"header": "x-priority"}], "default": "normal", "levels": ["normal", "low"]},
+         "rateLimits": [
+            {"name": "tenant", "key": ["routeKey"], "rate": "2/m", "burst": 2, "cost": {"header": "x-cost", "max": 2},
+             "overrides": [{"key": "probe", "unlimited": true}]},
+            {"name": "writes", "rate": "1/s", "when": [{"method": "POST"}], "mode": "shadow"}],
+         "circuitBreakers": [{"name": "care", "key": ["backend"], "window": "10s", "minRequests": 1,
+            "trip": {"errorCount": 1}, "openFor": "1s", "probes": 1}],
+         "concurrency": [{"name": "pool", "max": 10}],
+         "degrade": [{"name": "mild", "when": {"saturation": "80%"}, "shed": ["low"]}]},
+        {"name": "elsewhere", "appliesTo": [{"route": "a/b"}], "rateLimits": [{"name": "l", "rate": "1/s"}]}]}"#;
+
+    fn engine() -> Engine {
+        Engine::new(Configuration::parse(POLICIES.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn said(explanation: &Explanation) -> Vec<(&str, Option<&[u8]>, Says)> {
+        explanation.rules.iter().map(|rule| (rule.rule.as_str(), rule.key.as_deref(), rule.says)).collect()
+    }
+
+    #[test]
+    fn every_rule_that_applies_is_asked_in_order_and_nothing_is_taken() {
+        let (mut engine, mut store) = (engine(), Memory::default());
+        let request = Described::backend("v1").header("x-tenant", "acme").header("x-cost", "9");
+        let first = engine.explain(&request, &mut store, SECOND);
+        assert_eq!(first.route_key, Some(("fair".into(), Some(b"acme".to_vec()))));
+        assert_eq!(first.priority, Some(("fair".into(), "normal".into())));
+        let closed = Says::Breaker { state: BreakerState::Closed, wait: None };
+        let tokens = Says::Tokens { cost: 2, left: Some(2), burst: Some(2), wait: None };
+        assert_eq!(
+            said(&first),
+            [
+                ("mild", None, Says::NotConcerned),
+                ("care", Some(&b"v1"[..]), closed),
+                ("pool", None, Says::InFlight { count: 1, limit: 10 }),
+                ("tenant", Some(b"acme"), tokens),
+                ("writes", None, Says::NotConcerned),
+            ]
+        );
+        assert!(first.rules.iter().all(|rule| rule.says.passes()));
+        assert_eq!(engine.explain(&request, &mut store, SECOND), first, "asking costs nothing");
+    }
+
+    #[test]
+    fn an_explanation_follows_the_state() {
+        let (mut engine, mut store) = (engine(), Memory::default());
+        let request = Described::backend("v1").header("x-tenant", "acme").header("x-cost", "2");
+        let admitted = engine.decide(&request, &mut store, SECOND);
+        assert!(matches!(admitted.verdict, crate::engine::Verdict::Admit(_)));
+        let explanation = engine.explain(&request, &mut store, SECOND);
+        let wait = Some(60 * SECOND);
+        let empty = Says::Tokens { cost: 2, left: Some(0), burst: Some(2), wait };
+        assert_eq!(said(&explanation)[2], ("pool", None, Says::InFlight { count: 2, limit: 10 }));
+        assert_eq!(said(&explanation)[3], ("tenant", Some(&b"acme"[..]), empty));
+        assert!(!explanation.rules[3].says.passes());
+    }
+
+    #[test]
+    fn levels_methods_and_overrides_count() {
+        let (mut engine, mut store) = (engine(), Memory::default());
+        let request = Described::default()
+            .header("x-tenant", "probe")
+            .header("x-priority", "low")
+            .header(":method", "POST");
+        let explanation = engine.explain(&request, &mut store, SECOND);
+        assert_eq!(explanation.priority, Some(("fair".into(), "low".into())));
+        assert_eq!(said(&explanation)[0].2, Says::Pressure { in_force: false });
+        assert_eq!(said(&explanation)[3].2, Says::Unlimited);
+        assert!(explanation.rules[4].is_shadow);
+        assert_eq!(
+            said(&explanation)[4].2,
+            Says::Tokens { cost: 1, left: Some(1), burst: Some(1), wait: None }
+        );
+        let nobody = engine.explain(&Described::default(), &mut store, SECOND);
+        assert_eq!(nobody.route_key, Some(("fair".into(), None)));
+    }
+}
