@@ -20,6 +20,7 @@ pub struct ControlPlane {
     documents: PathBuf,
     state: PathBuf,
     log: PathBuf,
+    filter: PathBuf,
     xds: Port,
     admin: Port,
 }
@@ -33,6 +34,7 @@ impl ControlPlane {
             documents: documents.to_owned(),
             state: folder.join("state"),
             log: folder.join("spillway.log"),
+            filter: artifacts::filter()?,
             xds: Port::free()?,
             admin: Port::free()?,
         };
@@ -44,7 +46,6 @@ impl ControlPlane {
     pub fn restart(&mut self) -> Result<()> {
         self.process = None;
         let (xds, admin) = (self.xds.address().to_string(), self.admin.address().to_string());
-        let filter = artifacts::filter()?;
         let arguments: [&std::ffi::OsStr; 11] = [
             "serve".as_ref(),
             "--config".as_ref(),
@@ -56,7 +57,7 @@ impl ControlPlane {
             "--admin".as_ref(),
             admin.as_ref(),
             "--filter".as_ref(),
-            filter.as_ref(),
+            self.filter.as_ref(),
         ];
         let mut process = Process::start("the control plane", &artifacts::spillway()?, arguments, &self.log)?;
         let url = format!("http://{admin}/readyz");
@@ -66,6 +67,12 @@ impl ControlPlane {
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts it again with another build of the filter.
+    pub fn restart_with_filter(&mut self, module: PathBuf) -> Result<()> {
+        self.filter = module;
+        self.restart()
     }
 
     /// SIGKILL.

@@ -6,6 +6,7 @@
 
 mod breaker;
 mod check;
+mod counters;
 mod demo;
 mod hot_edit;
 mod hot_edit_refused;

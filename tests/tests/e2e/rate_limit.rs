@@ -95,6 +95,7 @@ fn a_reject_says_which_rule_it_was_and_when_to_come_back() -> Result<()> {
             let text = world.envoy.prometheus()?;
             let line = text.lines().find(|line| line.starts_with("spillway_rejected{"));
             let line = line.context("no metric spillway_rejected")?;
+            ensure!(!line.ends_with(" 0"), "nothing is counted: {line}");
             for label in [r#"kind="rate-limit""#, r#"policy="fair""#, r#"rule="per-user""#] {
                 ensure!(line.contains(label), "{line} has no {label}");
             }
