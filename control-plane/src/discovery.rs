@@ -3,7 +3,9 @@
 //! A stream has no task and no queue of its own. The transport asks for the next response when it has room for one, and only then is it worked
 //! out, from the newest snapshot: a client that reads slowly holds up nobody and makes nothing pile up.
 
+pub mod incoming;
 mod message;
+pub mod peer;
 mod session;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::cache::Cache;
+use crate::fleet::Fleets;
 use crate::refusal::Refusals;
 use crate::stream::Options;
 use crate::subscription::Variant;
@@ -40,6 +43,8 @@ pub struct Context {
     pub cache: Arc<Cache>,
     /// What proxies have refused.
     pub refusals: Arc<Refusals>,
+    /// Who is connected.
+    pub fleets: Fleets,
     /// Ends every stream.
     pub shutdown: CancellationToken,
 }

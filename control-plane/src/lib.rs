@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod api;
 pub mod bootstrap;
 pub mod cache;
 pub mod cli;
 pub mod discovery;
 pub mod document;
+pub mod fleet;
 pub mod model;
 pub mod module;
 pub mod publish;
@@ -17,3 +19,4 @@ pub mod snapshot;
 pub mod store;
 pub mod stream;
 pub mod subscription;
+pub mod tls;

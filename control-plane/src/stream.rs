@@ -28,6 +28,8 @@ pub struct Node {
     pub id: String,
     /// `node.cluster`: which fleet's snapshot this proxy gets.
     pub fleet: String,
+    /// `node.locality.zone`: where it runs.
+    pub zone: String,
     /// `node.user_agent_name`: `envoy`, `gRPC Python` and so on.
     pub user_agent: String,
     /// A module on the proxy's own disk, instead of the one served here.
@@ -269,6 +271,17 @@ impl Stream {
             }
         }
         None
+    }
+
+    /// Whether the client has answered everything that it was sent. Once [`Stream::respond`] has nothing more to send, it has then
+    /// answered all of the newest snapshot that it wants.
+    pub fn is_answered(&self) -> bool {
+        !self.subscriptions.is_empty() && self.subscriptions.values().all(Subscription::is_answered)
+    }
+
+    /// Whether something of this kind that was refused has not been replaced by something that was accepted.
+    pub fn refuses(&self, kind: Kind) -> bool {
+        self.subscriptions.get(&kind).is_some_and(Subscription::refuses)
     }
 
     /// Whether every subscription to one of `kinds` is as `condition` says.

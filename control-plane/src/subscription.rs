@@ -10,18 +10,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod due;
+mod held;
 mod in_flight;
 mod message;
 mod offer;
 mod wanted;
 
+use self::held::Held;
+pub use self::held::Standing;
 use self::in_flight::{InFlight, Sent};
 pub use self::message::{Delivery, Draft, Interest, Refused, Reply, Variant};
 use self::offer::Offers;
 use self::wanted::{Shift, Wanted};
 
 use crate::resource::Kind;
-use crate::snapshot::{Name, Resource, ResourceSet, Version, version_of};
+use crate::snapshot::{Name, ResourceSet};
 use crate::stream::Options;
 
 /// One stream's subscription to one kind of resource.
@@ -45,16 +49,6 @@ pub struct Subscription {
     may_repeat: bool,
     /// The set with which `held` was found to agree.
     agrees_with: Option<Arc<ResourceSet>>,
-}
-
-/// What a client was last sent under a name.
-#[derive(Debug)]
-struct Held {
-    /// `None`: it was told that there is no such resource.
-    version: Option<Version>,
-    /// State of the world: a removal is held back by sending the resource again.
-    resource: Option<Arc<Resource>>,
-    refused: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +88,8 @@ impl Subscription {
                 subscription.shift(shift);
                 if !version.is_empty() {
                     subscription.reconnected = true;
-                    subscription.claim = Some(Claim { version: Some(version), refused });
+                    let version = Some(version).filter(|_| kind != Kind::Secret);
+                    subscription.claim = Some(Claim { version, refused });
                 }
             }
             Interest::Change { subscribe, unsubscribe, holds } => {
@@ -139,7 +134,7 @@ impl Subscription {
         }
         for name in covered {
             // That there is no such resource is said again.
-            if self.held.get(&name).is_some_and(|held| held.version.is_none()) {
+            if self.held.get(&name).is_some_and(Held::is_absent) {
                 self.held.remove(&name);
             }
             self.demanded.insert(name);
@@ -157,9 +152,13 @@ impl Subscription {
         for (name, version) in holds {
             let name = Name::from(name);
             if self.wanted.contains(&name) {
-                self.demanded.remove(&name);
-                let version = Some(version.into());
-                self.held.insert(name, Held { version, resource: None, refused: false });
+                // A secret is sent again whatever its version: what a version is made of says nothing about what a proxy can still do
+                // with what it once got. Only what no longer exists counts.
+                let version = if self.kind == Kind::Secret { "".into() } else { version.into() };
+                if self.kind != Kind::Secret {
+                    self.demanded.remove(&name);
+                }
+                self.held.insert(name, Held::brought(version));
             }
         }
         self.owed = self.owed && self.held.is_empty();
@@ -169,8 +168,8 @@ impl Subscription {
     pub fn reply(&mut self, nonce: &str, refuses: bool) -> Reply {
         let Some(Sent { version, contents, .. }) = self.in_flight.take(nonce) else { return Reply::None };
         for (name, version) in &contents {
-            if let Some(held) = self.held.get_mut(name).filter(|held| held.version == *version) {
-                held.refused = refuses;
+            if let Some(held) = self.held.get_mut(name) {
+                held.answered(version.as_ref(), refuses);
             }
         }
         if refuses {
@@ -184,13 +183,13 @@ impl Subscription {
 
     /// When to send once more what was refused, or has to be confirmed, if anything. Extension configs only.
     pub fn retry_in(&self) -> Option<Duration> {
-        let refused = self.held.values().any(|held| held.refused);
+        let refused = self.held.values().any(Held::is_refused);
         self.offers.again_in(refused).filter(|_| self.kind == Kind::ExtensionConfig)
     }
 
     /// Sends that once more.
     pub fn retry(&mut self) {
-        let refused = self.held.iter().filter(|(_, held)| held.refused);
+        let refused = self.held.iter().filter(|(_, held)| held.is_refused());
         let mut refused: BTreeSet<_> = refused.map(|(name, _)| Arc::clone(name)).collect();
         let mut unconfirmed = self.offers.again(!refused.is_empty());
         self.demanded.append(&mut refused);
@@ -228,6 +227,11 @@ impl Subscription {
         }
     }
 
+    /// What the client has, name by name.
+    pub fn standings(&self) -> impl Iterator<Item = (&Name, Standing<'_>)> {
+        self.held.iter().map(|(name, held)| (name, held.standing()))
+    }
+
     /// How many names are subscribed to.
     pub fn named_count(&self) -> usize {
         self.wanted.names().len()
@@ -238,170 +242,15 @@ impl Subscription {
         self.in_flight.is_empty()
     }
 
+    /// Whether the client refuses what it was sent last of some resource.
+    pub fn refuses(&self) -> bool {
+        self.held.values().any(Held::is_refused)
+    }
+
     /// Whether everything in `set` that was sent has been accepted, so that nothing the client still uses is older.
     pub fn is_accepted(&self, set: &ResourceSet) -> bool {
-        let refuses = |(name, held): (&Name, &Held)| held.refused && set.get(name).is_some();
+        let refuses = |(name, held): (&Name, &Held)| held.is_refused() && set.get(name).is_some();
         self.in_flight.is_empty() && !self.held.iter().any(refuses)
-    }
-
-    /// Additions and changes that are due. With `open` false only what was asked for, as other kinds have to settle first.
-    pub fn updates(&mut self, set: &Arc<ResourceSet>, open: bool) -> Option<Draft> {
-        if self.in_flight.is_full() {
-            return None;
-        }
-        self.settle_claim(set);
-        let push = open && self.in_flight.is_empty();
-        if !self.owed && self.demanded.is_empty() && (!push || self.agrees(set)) {
-            return None;
-        }
-        let everything = push || self.owed;
-        let mut send = Vec::new();
-        for resource in self.wanted.of(set) {
-            let has = self
-                .held
-                .get(resource.name())
-                .is_some_and(|held| held.version.as_ref() == Some(resource.version()));
-            if (everything && !has) || self.demanded.contains(resource.name()) {
-                send.push(Arc::clone(resource));
-            }
-        }
-        let mut removed = Vec::new();
-        for name in self.wanted.names() {
-            // What the client still has is removed in its turn, by `removals`.
-            let known = self.held.get(name);
-            let unanswered = known.is_none()
-                || (self.demanded.contains(name) && known.is_some_and(|held| held.version.is_none()));
-            if unanswered && set.get(name).is_none() {
-                removed.push(Arc::clone(name));
-            }
-        }
-        for name in &self.demanded {
-            // Under a wildcard, a name that was unsubscribed and does not exist.
-            if !self.wanted.names().contains(name) && !self.held.contains_key(name) && set.get(name).is_none()
-            {
-                removed.push(Arc::clone(name));
-            }
-        }
-        let due = self.owed || !send.is_empty() || !removed.is_empty();
-        self.demanded.clear();
-        due.then(|| self.draft(set, send, removed, true)).flatten()
-    }
-
-    /// Removals that are due.
-    pub fn removals(&mut self, set: &Arc<ResourceSet>) -> Option<Draft> {
-        if !self.in_flight.is_empty() || self.agrees(set) {
-            return None;
-        }
-        if self.kind == Kind::ExtensionConfig {
-            // Whoever subscribes to one still uses it, if only on the connections of a listener that is being drained, and would answer
-            // every request with 500 without it. Envoy unsubscribes when it is done.
-            self.agrees_with = Some(Arc::clone(set));
-            return None;
-        }
-        let removed: Vec<Name> = self
-            .held
-            .iter()
-            .filter(|(name, held)| held.version.is_some() && set.get(name).is_none())
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        if removed.is_empty() {
-            self.agrees_with = Some(Arc::clone(set));
-            return None;
-        }
-        self.draft(set, Vec::new(), removed, false)
-    }
-
-    fn agrees(&self, set: &Arc<ResourceSet>) -> bool {
-        self.agrees_with.as_ref().is_some_and(|known| Arc::ptr_eq(known, set))
-    }
-
-    /// Compares what a reconnected client says it has, and what it refused before, with the first snapshot.
-    fn settle_claim(&mut self, set: &Arc<ResourceSet>) {
-        let Some(Claim { version, refused }) = self.claim.take() else { return };
-        let whole = version_of(self.wanted.of(set));
-        let accepted = version.is_some_and(|version| *version == *whole);
-        let refused_whole = self.variant == Variant::StateOfTheWorld
-            && refused.as_ref().is_some_and(|refused| refused.version == whole);
-        let refused: BTreeMap<Name, Version> =
-            refused.into_iter().flat_map(|refused| refused.resources).collect();
-        let known: Vec<(Arc<Resource>, bool)> = self
-            .wanted
-            .of(set)
-            .filter_map(|resource| {
-                let one = self.variant == Variant::Delta
-                    && refused.get(resource.name()) == Some(resource.version());
-                (accepted || refused_whole || one).then(|| (Arc::clone(resource), refused_whole || one))
-            })
-            .collect();
-        for (resource, refused) in known {
-            self.demanded.remove(resource.name());
-            self.hold(&resource, refused);
-        }
-        if accepted || refused_whole {
-            self.owed = false;
-        }
-    }
-
-    fn hold(&mut self, resource: &Arc<Resource>, refused: bool) {
-        let kept = (self.variant == Variant::StateOfTheWorld).then(|| Arc::clone(resource));
-        self.held.insert(
-            Arc::clone(resource.name()),
-            Held { version: Some(Arc::clone(resource.version())), resource: kept, refused },
-        );
-    }
-
-    /// Turns a difference into a response: the one place where the variants part.
-    fn draft(
-        &mut self,
-        set: &Arc<ResourceSet>,
-        send: Vec<Arc<Resource>>,
-        removed: Vec<Name>,
-        keep_removed: bool,
-    ) -> Option<Draft> {
-        let changed = send.iter().filter(|new| {
-            self.held.get(new.name()).is_none_or(|held| held.version.as_ref() != Some(new.version()))
-        });
-        let changed: Vec<Name> = changed.map(|resource| Arc::clone(resource.name())).collect();
-        let owed = std::mem::take(&mut self.owed);
-        let (resources, version) = match self.variant {
-            Variant::Delta => (send, Arc::clone(set.version())),
-            Variant::StateOfTheWorld => {
-                let kept = self.held.values().filter_map(|held| held.resource.as_ref());
-                let kept = kept.filter(|old| keep_removed && set.get(old.name()).is_none());
-                let mut all: BTreeMap<&Name, &Arc<Resource>> = kept.map(|old| (old.name(), old)).collect();
-                all.extend(self.wanted.of(set).map(|resource| (resource.name(), resource)));
-                let version = version_of(all.values().copied());
-                let all: Vec<_> =
-                    if self.kind.is_root() { all.into_values().cloned().collect() } else { send };
-                (all, version)
-            }
-        };
-        let resources: Vec<_> = resources.into_iter().map(|resource| self.deliver(resource)).collect();
-        for Delivery { resource, .. } in &resources {
-            let same = self
-                .held
-                .get(resource.name())
-                .is_some_and(|held| held.version.as_ref() == Some(resource.version()));
-            if !same || self.variant == Variant::Delta {
-                self.hold(resource, false);
-            }
-        }
-        for name in &removed {
-            if self.wanted.names().contains(name) {
-                self.held.insert(Arc::clone(name), Held { version: None, resource: None, refused: false });
-            } else {
-                self.held.remove(name);
-            }
-        }
-        // State of the world can't say that a resource of these kinds is gone; there is nothing to send.
-        let silent = self.variant == Variant::StateOfTheWorld && !self.kind.is_root() && resources.is_empty();
-        (!silent || owed).then_some(Draft { version, resources, removed, changed })
-    }
-
-    fn deliver(&mut self, resource: Arc<Resource>) -> Delivery {
-        let held = self.held.get(resource.name()).is_some_and(|held| held.version.is_some());
-        let form = self.offers.form(&resource, held || self.reconnected);
-        Delivery { resource, form }
     }
 
     /// Records that a draft was sent as the response `nonce`.

@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cache::Cache;
 use crate::discovery::{self, Context};
+use crate::fleet::Fleets;
 use crate::module::FilterModule;
 use crate::refusal::Refusals;
 use crate::snapshot::build::Builder;
@@ -103,6 +104,7 @@ impl Serve {
         };
 
         let cache = Arc::new(Cache::default());
+        let fleets = Fleets::default();
         tasks.spawn(publish::run(models, Builder::new(module.sha256(), revisions), Arc::clone(&cache)));
 
         info!(address = %xds.local_addr()?, "serving xDS");
@@ -110,6 +112,7 @@ impl Serve {
         let context = Arc::new(Context {
             cache: Arc::clone(&cache),
             refusals: Arc::new(Refusals::default()),
+            fleets: fleets.clone(),
             shutdown: shutdown.clone(),
         });
         let routes = discovery::routes(&context).merge(module.routes());

@@ -105,7 +105,8 @@ impl From<EnvoyNode> for Node {
             }
         };
         let filter_path = metadata(FILTER_PATH_FIELD);
-        Self { id: node.id, fleet: node.cluster, user_agent: node.user_agent_name, filter_path }
+        let zone = node.locality.map(|locality| locality.zone).unwrap_or_default();
+        Self { id: node.id, fleet: node.cluster, zone, user_agent: node.user_agent_name, filter_path }
     }
 }
 

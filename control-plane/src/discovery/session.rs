@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -13,6 +14,7 @@ use tonic::{Status, Streaming};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use super::Context;
+use crate::fleet::{Link, Refused};
 use crate::refusal::{Refusal, redact::redact};
 use crate::resource::Kind;
 use crate::snapshot::Snapshot;
@@ -52,11 +54,15 @@ where
     type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Q>>) -> Self::Future {
+        let peer = request.remote_addr();
         let session = Session {
             inbound: request.into_inner(),
             stream: Stream::new(self.variant, Options { seed: random(), ..self.options }),
             context: Arc::clone(&self.context),
+            peer,
+            link: None,
             snapshots: None,
+            current: None,
             retry_at: None,
             ended: false,
             span: info_span!("xds", variant = ?self.variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
@@ -74,8 +80,12 @@ struct Session<Q> {
     inbound: Streaming<Q>,
     stream: Stream,
     context: Arc<Context>,
-    /// There once the first request has said which fleet it is for.
+    peer: Option<SocketAddr>,
+    /// This and the next are there once the first request has said who it is from.
+    link: Option<Link>,
     snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
+    /// What the stream works towards.
+    current: Option<Arc<Snapshot>>,
     /// When to offer once more what was refused or has to be confirmed.
     retry_at: Option<Instant>,
     ended: bool,
@@ -93,6 +103,9 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                 let Response { kind, nonce, version, resources, removed } = &response;
                 let (type_url, sent, removed) = (kind.type_url(), resources.len(), removed.len());
                 debug!(type_url, %version, nonce, sent, removed, "pushed");
+                if let Some(link) = &self.link {
+                    link.sent(*kind, version);
+                }
                 Some(Ok(response))
             }
             Ok(None) => {
@@ -124,6 +137,11 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             if let Some(response) = self.stream.respond() {
                 return Ok(Some(response));
             }
+            if let (Some(link), Some(current)) = (&self.link, &self.current)
+                && self.stream.is_answered()
+            {
+                link.settled(current);
+            }
             tokio::task::consume_budget().await;
             tokio::select! {
                 () = self.context.shutdown.cancelled() => {
@@ -139,6 +157,7 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                     }
                 },
                 () = changed(&mut self.snapshots) => self.take_snapshot(),
+                () = trial_changed(&mut self.link) => self.take_snapshot(),
                 () = reached(self.retry_at) => {
                     self.retry_at = None;
                     self.stream.retry();
@@ -155,14 +174,18 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
         if let Event::Accepted(Kind::ExtensionConfig, _) | Event::Refused(Kind::ExtensionConfig, ..) = event {
             self.retry_at = self.stream.retry_in().map(|delay| Instant::now() + delay);
         }
-        let Some(node) = self.stream.node() else { return Ok(()) };
+        let (Some(node), Some(link)) = (self.stream.node(), &self.link) else { return Ok(()) };
         match event {
             Event::Subscribed(kind) => debug!(type_url = kind.type_url(), "subscribed"),
             Event::Changed(kind) => debug!(type_url = kind.type_url(), "subscription changed"),
             Event::Stale(kind) => debug!(type_url = kind.type_url(), "answers an older response"),
             Event::Accepted(kind, version) => {
                 debug!(type_url = kind.type_url(), %version, "accepted");
-                self.context.refusals.clear(node, kind);
+                let refuses = self.stream.refuses(kind);
+                link.accepted(kind, &version, refuses);
+                if !refuses {
+                    self.context.refusals.clear(node, kind);
+                }
             }
             Event::Refused(kind, refused, error) => {
                 let names = refused.resources.iter().map(|(name, _)| &**name);
@@ -170,6 +193,10 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                 let (type_url, version) = (kind.type_url(), &refused.version);
                 let retried = self.stream.retry_in().is_some();
                 warn!(type_url, %version, reason, retried, "the proxy refused a push");
+                let resources = refused.resources.iter().cloned().collect();
+                let version = Arc::clone(version);
+                let (told, cause) = (reason.clone(), None);
+                link.refused(kind, Refused { version, reason: told, resources, cause, retried });
                 self.context.refusals.record(node, kind, Refusal { refused, reason });
             }
             Event::NotServed(type_url) => warn!(type_url, "this type of resource is not served"),
@@ -182,6 +209,7 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
         self.span.record("node", &node.id).record("fleet", &node.fleet);
         let refusals = self.context.refusals.of(&node);
         self.stream.recall(refusals.into_iter().map(|(kind, refusal)| (kind, refusal.refused)));
+        self.link = Some(self.context.fleets.connected(&node, self.peer));
         self.snapshots = Some(self.context.cache.subscribe(&node.fleet));
         info!("connected");
         self.take_snapshot();
@@ -190,7 +218,13 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
 
     fn take_snapshot(&mut self) {
         let Some(snapshots) = &mut self.snapshots else { return };
-        let Some(snapshot) = snapshots.borrow_and_update().clone() else { return };
+        let latest = snapshots.borrow_and_update().clone();
+        let trial = self.link.as_mut().and_then(Link::trial);
+        let Some(snapshot) = trial.or(latest) else { return };
+        if self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &snapshot)) {
+            return;
+        }
+        self.current = Some(Arc::clone(&snapshot));
         if snapshot.gateways().is_empty() {
             warn!("no Gateway has this proxy's node.cluster as its fleet: it is given nothing to serve");
         }
@@ -209,6 +243,14 @@ async fn changed(snapshots: &mut Option<watch::Receiver<Option<Arc<Snapshot>>>>)
     if waited.is_err() {
         // The cache is gone, which only happens when everything ends.
         std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for another snapshot to try.
+async fn trial_changed(link: &mut Option<Link>) {
+    match link {
+        Some(link) => link.trial_changed().await,
+        None => std::future::pending().await,
     }
 }
 

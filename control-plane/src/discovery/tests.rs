@@ -40,6 +40,7 @@ async fn serve() -> Harness {
     let context = Arc::new(Context {
         cache: Arc::default(),
         refusals: Arc::default(),
+        fleets: Fleets::default(),
         shutdown: CancellationToken::new(),
     });
     let served = server().add_routes(Routes::from(routes(&context))).serve_with_incoming_shutdown(

@@ -43,7 +43,7 @@ fn said(kind: Kind, sent: &[&str], removed: &[&str]) -> Said {
 }
 
 fn node() -> Node {
-    Node { id: "edge-1".into(), fleet: "edge".into(), user_agent: "envoy".into(), filter_path: None }
+    Node { id: "edge-1".into(), fleet: "edge".into(), user_agent: "envoy".into(), ..Node::default() }
 }
 
 fn names(names: &[&str]) -> Vec<String> {

@@ -1,0 +1,242 @@
+//! The proxies that are connected: who they are, what each was sent, has accepted and has refused, and whether what was published
+//! last is in force everywhere.
+//!
+//! Streams write through a [`Link`]; whoever shows the state reads a [`FleetView`]. Nothing here decides what a proxy is sent: that is
+//! [`crate::publish`], which reads the same state.
+
+mod proxy;
+pub mod time;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::resource::Kind;
+use crate::snapshot::{Snapshot, Version};
+use crate::stream::Node;
+
+pub(crate) use self::proxy::{Answer, LinkId};
+pub use self::proxy::{Cause, Refused};
+use self::proxy::{Proxy, Standing};
+pub use self::view::{FleetView, ProxyView, PushView, RefusedView, TypeView};
+
+/// The registry. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Fleets {
+    registry: Arc<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    fleets: Mutex<BTreeMap<String, Fleet>>,
+    /// Counts changes, so that readers can wait for the next one.
+    changes: watch::Sender<u64>,
+    links: AtomicU64,
+}
+
+/// One fleet: what it should have, and who is connected.
+#[derive(Debug, Default)]
+struct Fleet {
+    published: Option<Published>,
+    proxies: BTreeMap<LinkId, Arc<Proxy>>,
+}
+
+/// What a fleet should have.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    /// The store's revision of the newest documents.
+    pub(crate) revision: u64,
+    /// What every proxy but the canaries gets.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// How far the newest documents have come.
+    pub(crate) push: Push,
+}
+
+/// How far the newest documents have come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Push {
+    /// Every proxy gets them.
+    Everywhere,
+    /// Some proxies try them; the others have those of an earlier revision.
+    Trying {
+        /// The revision that the others have.
+        in_use: u64,
+        /// Who tries.
+        canaries: Vec<LinkId>,
+    },
+    /// A canary has refused them.
+    Stopped {
+        /// The revision that every proxy has.
+        in_use: u64,
+        /// The `node.id` of who refused.
+        by: String,
+        /// What it refused.
+        kind: Kind,
+        /// And why.
+        refused: Refused,
+    },
+}
+
+impl Fleets {
+    /// Enters a proxy whose stream has said who it is; it stays until the [`Link`] is dropped.
+    pub fn connected(&self, node: &Node, peer: Option<SocketAddr>) -> Link {
+        let id = LinkId(self.registry.links.fetch_add(1, Ordering::Relaxed));
+        let proxy = Arc::new(Proxy::new(node, peer));
+        let mut fleets = self.registry.lock();
+        fleets.entry(node.fleet.clone()).or_default().proxies.insert(id, Arc::clone(&proxy));
+        drop(fleets);
+        self.registry.changed();
+        let trial = proxy.trial.subscribe();
+        Link { id, fleet: node.fleet.clone(), proxy, trial, registry: Arc::clone(&self.registry) }
+    }
+
+    /// Every fleet that has a Gateway or a proxy, by name.
+    pub fn view(&self) -> Vec<FleetView> {
+        let fleets: Vec<_> = {
+            let fleets = self.registry.lock();
+            fleets.iter().map(|(name, fleet)| (name.clone(), fleet.published.clone(), fleet.all())).collect()
+        };
+        // Made outside the lock: with ten thousand proxies it takes a while that no stream should wait.
+        fleets.into_iter().map(|(name, published, proxies)| view::fleet(name, published, &proxies)).collect()
+    }
+
+    /// Tells of changes: the number grows with each. A slow reader sees one change where there were many.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.registry.changes.subscribe()
+    }
+
+    /// Records what fleets should have from now on. A fleet that is not among them has no Gateway any more.
+    pub(crate) fn publish(&self, published: &BTreeMap<String, Published>) {
+        let mut fleets = self.registry.lock();
+        fleets.retain(|name, fleet| published.contains_key(name) || !fleet.proxies.is_empty());
+        for (name, fleet) in fleets.iter_mut() {
+            fleet.published = published.get(name).cloned();
+        }
+        for (name, published) in published {
+            if !fleets.contains_key(name) {
+                let fleet = Fleet { published: Some(published.clone()), proxies: BTreeMap::new() };
+                fleets.insert(name.clone(), fleet);
+            }
+        }
+        drop(fleets);
+        self.registry.changed();
+    }
+
+    /// Gives these proxies of a fleet `snapshot` to try, and all others what the fleet has.
+    pub(crate) fn offer(&self, fleet: &str, canaries: &[LinkId], snapshot: Option<&Arc<Snapshot>>) {
+        let proxies = self.registry.lock().get(fleet).map(Fleet::all).unwrap_or_default();
+        for (id, proxy) in proxies {
+            let offered = snapshot.filter(|_| canaries.contains(&id));
+            proxy.trial.send_if_modified(|trial| {
+                let same = match (trial.as_ref(), offered) {
+                    (Some(trial), Some(offered)) => Arc::ptr_eq(trial, offered),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !same {
+                    *trial = offered.cloned();
+                }
+                !same
+            });
+        }
+    }
+
+    /// How each proxy of a fleet stands to a snapshot that some of them try, in the order in which they connected.
+    pub(crate) fn answers(
+        &self,
+        fleet: &str,
+        snapshot: &Arc<Snapshot>,
+        other: &Snapshot,
+    ) -> Vec<(LinkId, Answer)> {
+        let proxies = self.registry.lock().get(fleet).map(Fleet::all).unwrap_or_default();
+        proxies.into_iter().map(|(id, proxy)| (id, proxy.answer(snapshot, other))).collect()
+    }
+}
+
+impl Fleet {
+    fn all(&self) -> Vec<(LinkId, Arc<Proxy>)> {
+        self.proxies.iter().map(|(id, proxy)| (*id, Arc::clone(proxy))).collect()
+    }
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Fleet>> {
+        self.fleets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+}
+
+/// What one stream tells about its proxy. Dropping it means that the proxy is gone.
+#[derive(Debug)]
+pub struct Link {
+    id: LinkId,
+    fleet: String,
+    proxy: Arc<Proxy>,
+    trial: watch::Receiver<Option<Arc<Snapshot>>>,
+    registry: Arc<Registry>,
+}
+
+impl Link {
+    /// A response with this version has been handed to the transport.
+    pub fn sent(&self, kind: Kind, version: &Version) {
+        self.update(|standing| standing.sent(kind, version));
+    }
+
+    /// The proxy has this version in force; `refuses` says whether it still refuses something else of this kind.
+    pub fn accepted(&self, kind: Kind, version: &Version, refuses: bool) {
+        self.update(|standing| standing.accepted(kind, version, refuses));
+    }
+
+    /// The proxy has refused something; it keeps what it had.
+    pub fn refused(&self, kind: Kind, refused: Refused) {
+        self.update(|standing| standing.refused(kind, refused));
+    }
+
+    /// The proxy has been sent everything of this snapshot that it wants, and has answered all of it, with yes or no.
+    pub fn settled(&self, snapshot: &Arc<Snapshot>) {
+        self.update(|standing| standing.settled(snapshot));
+    }
+
+    /// The snapshot that this proxy is to try in place of the fleet's.
+    pub fn trial(&mut self) -> Option<Arc<Snapshot>> {
+        self.trial.borrow_and_update().clone()
+    }
+
+    /// Waits until [`Link::trial`] is another one.
+    pub async fn trial_changed(&mut self) {
+        if self.trial.changed().await.is_err() {
+            // The sender lives as long as this link.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Standing) -> bool) {
+        if self.proxy.change(change) {
+            self.registry.changed();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut fleets = self.registry.lock();
+        if let Some(fleet) = fleets.get_mut(&self.fleet) {
+            fleet.proxies.remove(&self.id);
+            if fleet.proxies.is_empty() && fleet.published.is_none() {
+                fleets.remove(&self.fleet);
+            }
+        }
+        drop(fleets);
+        self.registry.changed();
+    }
+}
+
+#[cfg(test)]
+mod tests;
