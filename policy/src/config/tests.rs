@@ -103,14 +103,15 @@ fn bytes_that_are_no_configuration_say_what_was_expected_and_where() {
 }
 
 #[test]
-fn rule_names_are_checked_and_unique_in_the_policy() {
+fn rule_names_are_checked_and_unique_among_the_policy_s_rules_of_a_kind() {
     let long = "x".repeat(64);
     let limits: Vec<Value> = ["", "A", "a_b", "a/b", "\u{e9}", &long, "fine", "fine"]
         .iter()
         .map(|name| json!({ "name": name, "rate": "1/s" }))
         .collect();
     let problems = policy_problems(json!({ "rateLimits": limits, "circuitBreakers": [{
-        "name": "fine", "window": "1s", "minRequests": 1, "trip": { "errorRatio": "1%" }, "openFor": "1s", "probes": 1 }] }));
+        "name": "fine", "window": "1s", "minRequests": 1, "trip": { "errorRatio": "1%" }, "openFor": "1s", "probes": 1 }],
+        "concurrency": [{ "name": "fine", "max": 1 }, { "name": "fine", "max": 2 }] }));
     assert_eq!(problems.len(), 8, "{problems:#?}");
     for (index, problem) in problems.iter().take(6).enumerate() {
         assert!(
@@ -120,11 +121,11 @@ fn rule_names_are_checked_and_unique_in_the_policy() {
     }
     assert_eq!(
         problems[6],
-        "rateLimits[7].name: \"fine\" is already the name of another rule of this policy"
+        "rateLimits[7].name: \"fine\" is already the name of another rule of this kind in this policy"
     );
     assert_eq!(
         problems[7],
-        "circuitBreakers[0].name: \"fine\" is already the name of another rule of this policy"
+        "concurrency[1].name: \"fine\" is already the name of another rule of this kind in this policy"
     );
 }
 

@@ -1,51 +1,11 @@
-//! Concurrency, priority and degradation as they are written.
-
-use std::num::NonZeroU32;
+//! Priority and degradation as they are written.
 
 use serde::{Deserialize, Serialize};
 
-use super::reaction::{Mode, OnFailure, Response};
-use super::{KeyAlternative, KeyPart};
+use super::key::KeyAlternative;
+use super::reaction::{Mode, Response};
 use crate::request_match::RequestMatch;
 use crate::unit::{Duration, Ratio};
-
-/// So many requests in flight at once: `max`, or what `adaptive` finds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Concurrency {
-    /// `[a-z0-9-]`, unique in its policy; shows in headers, metrics and logs.
-    pub name: String,
-    /// What is counted together; empty means everything.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub key: Vec<KeyPart>,
-    /// A fixed limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<NonZeroU32>,
-    /// A limit found from latency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adaptive: Option<Adaptive>,
-    /// Whether it rejects or only counts.
-    #[serde(default, skip_serializing_if = "Mode::is_enforce")]
-    pub mode: Mode,
-    /// What happens when the shared store does not answer.
-    #[serde(default, skip_serializing_if = "OnFailure::is_allow")]
-    pub on_failure: OnFailure,
-    /// What a rejected client is told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<Response>,
-}
-
-/// The bounds of a limit that is found from latency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Adaptive {
-    /// It begins here and never falls below.
-    pub min: NonZeroU32,
-    /// It never grows beyond.
-    pub max: NonZeroU32,
-}
 
 /// Who is shed first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
