@@ -7,6 +7,7 @@ use crate::config::{PathSegment, Problem};
 use crate::cost::is_header_name;
 use crate::engine::{Needs, Request};
 use crate::query;
+use crate::route_key::template::without_query;
 
 /// A kind of request. What is not given is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -159,10 +160,6 @@ impl Condition {
             }
         }
     }
-}
-
-fn without_query(target: &[u8]) -> &[u8] {
-    target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }
 
 fn compile(request: &RequestMatch, needs: &mut Needs) -> Result<Vec<Condition>, Vec<Problem>> {

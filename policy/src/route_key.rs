@@ -10,6 +10,7 @@
 //!
 //! A key of more than 256 bytes is replaced by `sha256:` and the 64 hexadecimal digits of its SHA-256.
 
+mod alternatives;
 mod client_address;
 pub(crate) mod template;
 
@@ -17,7 +18,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use self::template::Template;
+use self::alternatives::Alternatives;
+use self::template::{Template, without_query};
 use crate::asked::{Asked, Thing};
 use crate::config::{GrpcSource, KeyAlternative, KeyPart, KeySource, NamedPart};
 use crate::engine::{Needs, Request};
@@ -50,7 +52,14 @@ enum GrpcPart {
 
 /// A policy's compiled route key.
 #[derive(Debug, Clone)]
-pub(crate) struct RouteKey(Vec<Vec<Source>>);
+pub(crate) struct RouteKey {
+    alternatives: Vec<Vec<Source>>,
+    /// Which of them to try for a path; `None` where they are few, and trying all is cheaper.
+    by_path: Option<Alternatives>,
+}
+
+/// So many alternatives with templates are tried one after the other.
+const FEW: usize = 4;
 
 /// A rule's compiled key.
 #[derive(Debug, Clone)]
@@ -98,6 +107,10 @@ impl Source {
                 Self::Grpc(content_type, part)
             }
         })
+    }
+
+    const fn template(&self) -> Option<&Template> {
+        if let Self::Template(template) = self { Some(template) } else { None }
     }
 
     /// Appends the source's bytes; `false`, with nothing appended, if there are none.
@@ -163,11 +176,18 @@ impl RouteKey {
         let mut compile = |sources: &[KeySource]| {
             sources.iter().map(|source| Source::compile(source, needs)).collect::<Option<Vec<_>>>()
         };
-        let alternatives = alternatives.iter().filter_map(|alternative| match alternative {
-            KeyAlternative::All(sources) => compile(sources),
-            KeyAlternative::One(source) => compile(std::slice::from_ref(source)),
-        });
-        Self(alternatives.collect())
+        let alternatives: Vec<Vec<Source>> = alternatives
+            .iter()
+            .filter_map(|alternative| match alternative {
+                KeyAlternative::All(sources) => compile(sources),
+                KeyAlternative::One(source) => compile(std::slice::from_ref(source)),
+            })
+            .collect();
+        let template = |sources: &Vec<Source>| sources.iter().find_map(Source::template).cloned();
+        let templates: Vec<Option<Template>> = alternatives.iter().map(template).collect();
+        let many = templates.iter().flatten().count() > FEW;
+        let by_path = many.then(|| Alternatives::new(templates.iter().map(Option::as_ref)));
+        Self { alternatives, by_path }
     }
 
     /// Replaces `key` by the request's; `false`, with `key` empty, if no alternative is complete.
@@ -175,7 +195,14 @@ impl RouteKey {
     where
         R: Request + ?Sized,
     {
-        for alternative in &self.0 {
+        let mut next = 0;
+        loop {
+            if let Some(by_path) = &self.by_path {
+                let path = asked.get(Thing::Path, needs, request).map(without_query);
+                next = by_path.next(path, next).unwrap_or(u32::MAX);
+            }
+            let Some(alternative) = self.alternatives.get(next as usize) else { break };
+            next += 1;
             key.clear();
             let joined = alternative.len() > 1;
             let complete = alternative.iter().enumerate().all(|(index, source)| {

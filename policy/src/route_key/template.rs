@@ -11,14 +11,14 @@
 /// A compiled template and the key made of what it captures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
     /// Whether `**` stands at the end.
-    open: bool,
+    pub(super) open: bool,
     key: Vec<Piece>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
+pub(super) enum Segment {
     Literal(Box<[u8]>),
     /// `*` or a placeholder that the key does not use.
     Any,
@@ -139,7 +139,7 @@ impl Template {
 
     /// Appends the key for `path`; nothing if the path does not match.
     pub(crate) fn append(&self, path: &[u8], key: &mut Vec<u8>) {
-        let Some(captures) = self.captures(path) else { return };
+        let Some(captures) = self.captures(without_query(path)) else { return };
         for piece in &self.key {
             let bytes = match piece {
                 Piece::Literal(literal) => literal,
@@ -149,8 +149,8 @@ impl Template {
         }
     }
 
+    /// `path` has neither query nor fragment.
     fn captures<'p>(&self, path: &'p [u8]) -> Option<[&'p [u8]; MAX_CAPTURES]> {
-        let path = path.split(|byte| matches!(byte, b'?' | b'#')).next()?;
         let mut found = path.strip_prefix(b"/")?.split(|byte| *byte == b'/');
         let mut captures = [<&[u8]>::default(); MAX_CAPTURES];
         for segment in &self.segments {
@@ -169,6 +169,11 @@ impl Template {
         }
         (self.open || found.next().is_none()).then_some(captures)
     }
+}
+
+/// The path of a request's target.
+pub(crate) fn without_query(target: &[u8]) -> &[u8] {
+    target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }
 
 fn is_name(name: &str) -> bool {

@@ -62,6 +62,22 @@ fn the_first_complete_alternative_wins() {
 }
 
 #[test]
+fn among_many_templates_too_the_first_complete_alternative_wins() {
+    let mut sources: Vec<serde_json::Value> =
+        (0..1_000).map(|n| json!({ "template": format!("/t{n}/{{t}}/**"), "key": format!("{n}-{{t}}") })).collect();
+    sources[7] = json!([{ "template": "/t9/{t}", "key": "{t}" }, { "header": "a" }]);
+    sources[8] = json!({ "header": "b" });
+    let key = |request: &Described| route_key(json!(sources), request).map(|key| String::from_utf8(key).unwrap());
+    let path = Described::path("/t9/x?q=/t0/y");
+    assert_eq!(key(&path).as_deref(), Some("9-x"));
+    assert_eq!(key(&path.clone().header("a", "1")).as_deref(), Some("x:1"));
+    assert_eq!(key(&path.header("b", "2")).as_deref(), Some("2"));
+    assert_eq!(key(&Described::path("/t999/x/y/z")).as_deref(), Some("999-x"));
+    assert_eq!(key(&Described::path("/t1000/x")), None);
+    assert_eq!(key(&Described::default().header("b", "2")).as_deref(), Some("2"));
+}
+
+#[test]
 fn a_rule_s_missing_parts_are_empty() {
     let parts = json!(["routeKey", "backend", { "header": "a" }]);
     let request = Described { backend: Some("orders".into()), ..Described::default() };
