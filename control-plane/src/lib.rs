@@ -10,6 +10,7 @@ pub mod cli;
 pub mod discovery;
 pub mod document;
 pub mod fleet;
+pub mod load;
 pub mod model;
 pub mod module;
 pub mod publish;
