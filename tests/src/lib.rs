@@ -16,3 +16,4 @@ pub mod process;
 pub mod scene;
 pub mod upstream;
 pub mod wait;
+pub mod xds_client;

@@ -79,6 +79,11 @@ impl Process {
         last_lines(&self.output(), count).join("\n")
     }
 
+    /// The memory that it has in use (resident), in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        memory(self.id())
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -101,6 +106,17 @@ impl Drop for Process {
         // Only fails if it has ended already, which is what is wanted.
         let _ = self.kill();
     }
+}
+
+/// The memory that a process has in use (resident), in bytes.
+pub fn memory(id: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).context("the process is gone")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS in /proc/PID/status")?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().context("unreadable VmRSS")?;
+    Ok(kibibytes * 1024)
 }
 
 /// The last `count` lines of a text.
@@ -159,6 +175,16 @@ mod tests {
             _ => Ok(()),
         })
         .unwrap();
+    }
+
+    #[test]
+    fn memory_is_that_of_the_process() {
+        let held = vec![1_u8; 64 << 20];
+        let with = memory(std::process::id()).unwrap();
+        assert!(with > held.len() as u64, "{with}");
+        drop(held);
+        assert!(memory(std::process::id()).unwrap() < with);
+        assert!(memory(u32::MAX).is_err());
     }
 
     #[test]

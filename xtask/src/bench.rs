@@ -10,7 +10,7 @@ use crate::{build, envoy, process};
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `dataplane` (CPU per request) or `tune` (from a changed limit to its enforcement), and its own options; `--help` shows them
+    /// `dataplane` (CPU per request), `tune` (from a changed limit to its enforcement), `xds` (thousands of streams), and its own options; `--help` shows them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

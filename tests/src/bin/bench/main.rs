@@ -7,6 +7,7 @@
 mod dataplane;
 mod machine;
 mod tune;
+mod xds;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -24,11 +25,14 @@ enum Bench {
     Dataplane(dataplane::Options),
     /// From the write of a changed limit to its enforcement, under load
     Tune(tune::Options),
+    /// An xDS server under thousands of clients: edits, memory, connects, churn
+    Xds(xds::Options),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Dataplane(options) => dataplane::run(&options),
         Bench::Tune(options) => tune::run(&options),
+        Bench::Xds(options) => xds::run(&options),
     }
 }
