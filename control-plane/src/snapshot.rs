@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -76,7 +77,12 @@ struct Body {
 impl Resource {
     /// Encodes `message` under `name`.
     pub fn new<M: Message + prost::Name>(name: &str, message: &M) -> Self {
-        let any = crate::resource::any(message).encode_to_vec();
+        Self::of(name, &crate::resource::any(message))
+    }
+
+    /// Encodes a message that is encoded itself already.
+    pub fn of(name: &str, any: &Any) -> Self {
+        let any = any.encode_to_vec();
         let version = short(&Sha256::digest(&any));
         let first = Encoded::new(name, &version, any);
         Self { name: name.into(), version, first, filter: None }

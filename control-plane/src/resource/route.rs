@@ -23,6 +23,11 @@ use super::{duration, uint32};
 use crate::document::kind::{HeaderMatch, Match, PathMatch, PathMatchKind, Rule};
 use crate::model::{Attachment, hostname};
 
+mod encoding;
+mod tree;
+
+pub use self::encoding::any;
+
 /// Tells the upstream which key the filter found.
 pub const ROUTE_KEY_HEADER: &str = "x-route-key";
 
@@ -82,14 +87,18 @@ pub(crate) fn candidates<'a>(host: &str, attachments: &[Attachment<'a>]) -> Vec<
     candidates.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
+/// The routes as a tree where they are many, and as a list where they are few.
 fn virtual_host(host: &str, attachments: &[Attachment<'_>]) -> VirtualHost {
+    let routes: Vec<_> = candidates(host, attachments)
+        .iter()
+        .map(|Candidate { route: name, rule, condition }| route(name, rule, condition))
+        .collect();
+    let matcher = tree::tree(&routes);
     VirtualHost {
         name: host.to_owned(),
         domains: vec![host.to_owned()],
-        routes: candidates(host, attachments)
-            .iter()
-            .map(|Candidate { route: name, rule, condition }| route(name, rule, condition))
-            .collect(),
+        routes: if matcher.is_some() { Vec::new() } else { routes },
+        matcher,
         ..VirtualHost::default()
     }
 }

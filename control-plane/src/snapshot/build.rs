@@ -54,7 +54,8 @@ impl Builder {
             for one in &gateway.listeners {
                 let attachments: Vec<_> = model.routes_of(name, one).collect();
                 let route_config = listener::route_config_name(one);
-                routes.push(Resource::new(&route_config, &route::route_config(&route_config, &attachments)));
+                let config = route::route_config(&route_config, &attachments);
+                routes.push(Resource::of(&route_config, &route::any(config)));
                 listeners.push(Resource::new(&listener::resource_name(one), &listener::listener(name, one)));
             }
             backends.extend(model.backends_of(name));

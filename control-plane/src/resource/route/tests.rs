@@ -137,3 +137,12 @@ fn headers_are_compared_in_lower_case_and_the_method_is_one() {
     let matched = config.virtual_hosts[0].routes[0].r#match.clone().unwrap();
     assert_eq!(matched.headers, [exactly(":method", "GET"), exactly("x-env", "Prod")]);
 }
+
+/// So many routes on paths of their own, and one for everything else.
+pub(super) fn many_routes(count: usize) -> RouteConfiguration {
+    let rule = |n: usize| {
+        format!("{{name: r{n}, matches: [{{path: {{value: /service-{n}}}}}], backendRefs: [{{name: a}}]}}")
+    };
+    let rules: Vec<_> = (0..count).map(rule).collect();
+    routes(&[&format!("rules: [{}, {{name: rest, backendRefs: [{{name: b}}]}}]", rules.join(", "))])
+}
