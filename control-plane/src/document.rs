@@ -1,7 +1,6 @@
 //! The document language: YAML text in, documents with a place for every error out.
 
-use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -12,6 +11,7 @@ pub mod kind;
 pub mod reference;
 mod scalar;
 pub mod schema;
+mod segment;
 mod suggest;
 mod syntax;
 mod text;
@@ -21,6 +21,7 @@ mod yaml;
 use self::diagnostic::Problem;
 pub use self::diagnostic::{Diagnostic, Source};
 use self::kind::{Kind, Spec};
+pub(crate) use self::segment::Segment;
 pub(crate) use self::suggest::name as suggest_name;
 pub use self::text::MAX_BYTES;
 pub(crate) use self::text::too_large;
@@ -35,7 +36,10 @@ pub const API_VERSION: &str = "spillway.dev/v1";
 #[derive(Debug)]
 pub struct Document {
     source: Arc<Source>,
-    tree: Node,
+    segment: Segment,
+    /// With the marks of errors where there were any. Otherwise it is read again when a place is asked for: places are only needed
+    /// for errors, and trees are many times the size of their text.
+    tree: OnceLock<Node>,
     /// Its kind.
     pub(crate) kind: Kind,
     /// Its name.
@@ -44,18 +48,16 @@ pub struct Document {
     pub(crate) spec: Option<Spec>,
     /// Whether errors were reported.
     pub(crate) has_errors: bool,
-    /// How many more errors are worth reporting.
-    patience: Cell<usize>,
 }
 
 /// More errors than this of one kind of check in one document help nobody.
-const MAX_PROBLEMS: usize = 100;
+pub(crate) const MAX_PROBLEMS: usize = 100;
 
 /// Everything that a file holds.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// Its documents, those with errors too.
-    pub(crate) documents: Vec<Document>,
+    pub(crate) documents: Vec<Arc<Document>>,
     /// Every error that can be found without looking at other documents.
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Whether some document could not even be named: a reference that leads nowhere may mean that one.
@@ -114,15 +116,19 @@ pub fn read(name: impl Into<std::path::PathBuf>, bytes: &[u8]) -> Contents {
         contents.diagnostics.push(source.diagnostic("", problem));
     }
     contents.diagnostics.extend(parsed.problems.into_iter().map(|problem| source.diagnostic("", problem)));
+    let segments = segment::split(source.text());
     for tree in parsed.documents {
-        contents.add(&source, tree);
+        let at = segments.partition_point(|segment| segment.line <= tree.place.line);
+        let segment = at.checked_sub(1).and_then(|at| segments.get(at)).cloned();
+        contents.add(&source, segment.unwrap_or_else(|| Segment::of_all(source.text())), tree);
     }
     contents
 }
 
-/// The first document of a text as JSON, as far as it can be read.
-pub fn value(text: &str) -> serde_json::Value {
-    yaml::parse(text).documents.first().map_or(serde_json::Value::Null, Node::to_json)
+/// The first document of a text as JSON; `None` if the text is not YAML to its end, or has no document.
+pub fn json(text: &str) -> Option<serde_json::Value> {
+    let yaml::Parsed { documents, complete, .. } = yaml::parse(text);
+    documents.first().filter(|_| complete).map(Node::to_json)
 }
 
 /// A file that could not be read at all.
@@ -135,7 +141,7 @@ pub(crate) fn unread(name: impl Into<std::path::PathBuf>, problem: Problem) -> C
 }
 
 impl Contents {
-    fn add(&mut self, source: &Arc<Source>, mut tree: Node) {
+    fn add(&mut self, source: &Arc<Source>, segment: Segment, mut tree: Node) {
         let title = title(&tree);
         let envelope = de::read::<Envelope>(&mut tree, "");
         let mut problems = envelope.problems;
@@ -149,15 +155,17 @@ impl Contents {
         self.diagnostics.extend(problems.into_iter().map(|problem| source.diagnostic(&title, problem)));
         match (kind, identified) {
             (Some(kind), Some((_, name))) if is_sound(&tree, &["metadata", "name"]) => {
-                self.documents.push(Document {
-                    source: Arc::clone(source),
+                let tree = if has_errors { OnceLock::from(tree) } else { OnceLock::new() };
+                let source = Arc::clone(source);
+                self.documents.push(Arc::new(Document {
+                    source,
+                    segment,
                     tree,
                     kind,
                     name,
                     spec,
                     has_errors,
-                    patience: Cell::new(MAX_PROBLEMS),
-                });
+                }));
             }
             _ => self.has_nameless = true,
         }
@@ -181,11 +189,11 @@ fn read_spec(kind: Kind, node: &mut Node, problems: &mut Vec<Problem>) -> Option
     fn as_spec<T: serde::de::DeserializeOwned>(
         node: &mut Node,
         problems: &mut Vec<Problem>,
-        spec: fn(T) -> Spec,
+        spec: fn(Arc<T>) -> Spec,
     ) -> Option<Spec> {
         let reading = de::read(node, "spec");
         problems.extend(reading.problems);
-        reading.value.map(spec)
+        reading.value.map(|value| spec(Arc::new(value)))
     }
     match kind {
         Kind::Gateway => as_spec(node, problems, Spec::Gateway),
@@ -219,18 +227,29 @@ impl Document {
         message: impl Into<String>,
         help: Option<String>,
     ) -> Option<Diagnostic> {
-        let found = self.tree.find(path);
+        let found = self.tree().find(path);
         if found.tainted {
             return None;
         }
-        self.patience.set(self.patience.get().checked_sub(1)?);
         let mut problem = Problem::new(message).at(found.place).field(found.field.into_string());
         problem.help = help;
-        if self.patience.get() == 0 {
-            problem = Problem::new(format!("more than {MAX_PROBLEMS} errors: the rest is not shown"))
-                .at(found.place);
-        }
         Some(self.source.diagnostic(&self.title(), problem))
+    }
+
+    fn tree(&self) -> &Node {
+        self.tree.get_or_init(|| {
+            let text = self.source.text().get(self.segment.whole.clone()).unwrap_or_default();
+            let mut documents = yaml::parse(text).documents;
+            let mut tree =
+                if documents.is_empty() { Node::blank(Place::default()) } else { documents.swap_remove(0) };
+            tree.shift(self.segment.line.saturating_sub(1));
+            tree
+        })
+    }
+
+    /// What was written, without the comments around it.
+    pub fn text(&self) -> &str {
+        self.source.text().get(self.segment.body(self.source.text())).unwrap_or_default()
     }
 
     /// Whether what was read of some fields, here relative to `path`, is what was written.
@@ -238,13 +257,14 @@ impl Document {
         if !self.has_errors {
             return true;
         }
-        let tainted = |field: &&'static str| self.tree.find(&[path, &[Step::Field(field)]].concat()).tainted;
+        let tainted =
+            |field: &&'static str| self.tree().find(&[path, &[Step::Field(field)]].concat()).tainted;
         !fields.iter().any(tainted)
     }
 
     /// Where a field is, as `file:line`.
     pub(crate) fn location(&self, path: &[Step]) -> String {
-        format!("{}:{}", self.source.name().display(), self.tree.find(path).place.line)
+        format!("{}:{}", self.source.name().display(), self.tree().find(path).place.line)
     }
 }
 

@@ -2,12 +2,14 @@
 //! resolve is [`crate::model`]'s question.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spillway_policy::config::{
     CircuitBreaker, Concurrency, Degrade, KeyAlternative, NotYet, Priority, RateLimit,
 };
+use spillway_policy::unit::Duration;
 
 use super::syntax;
 
@@ -58,13 +60,13 @@ impl std::fmt::Display for Kind {
 #[derive(Debug, Clone)]
 pub enum Spec {
     /// Listeners for one fleet.
-    Gateway(Gateway),
+    Gateway(Arc<Gateway>),
     /// Matches and where they lead.
-    Route(Route),
+    Route(Arc<Route>),
     /// One upstream service.
-    Backend(Backend),
+    Backend(Arc<Backend>),
     /// Protections and what they apply to.
-    TrafficPolicy(TrafficPolicy),
+    TrafficPolicy(Arc<TrafficPolicy>),
 }
 
 /// Listeners for one fleet of Envoys.
@@ -81,7 +83,27 @@ pub struct Gateway {
     /// Envoy's OpenTelemetry tracer.
     pub tracing: Option<NotYet>,
     /// Guarded push.
-    pub push: Option<NotYet>,
+    pub push: Option<Push>,
+}
+
+/// How a change reaches a fleet: a few proxies try it, and the others get it once those have accepted it. A refusal stops it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Push {
+    /// So many proxies try it, 1 where not given; in a fleet of fewer, all of them.
+    #[serde(default = "one_canary")]
+    pub canaries: NonZeroU32,
+    /// A proxy that tries it and has not answered after this time is replaced by another; 5s where not given.
+    #[serde(default = "push_timeout")]
+    pub timeout: Duration,
+}
+
+fn one_canary() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+fn push_timeout() -> Duration {
+    Duration::from_millis(5_000)
 }
 
 /// One address on which a fleet's Envoys accept connections.

@@ -155,6 +155,19 @@ impl Node {
         Found { place: node.place, field, tainted: tainted || node.is_tainted() }
     }
 
+    /// Moves every place down by some lines.
+    pub(crate) fn shift(&mut self, lines: u32) {
+        self.place.line = self.place.line.saturating_add(lines);
+        match &mut self.value {
+            Value::Scalar { .. } | Value::Blank(_) => {}
+            Value::Sequence(items) => items.iter_mut().for_each(|item| item.shift(lines)),
+            Value::Mapping(entries) => entries.iter_mut().for_each(|entry| {
+                entry.place.line = entry.place.line.saturating_add(lines);
+                entry.node.shift(lines);
+            }),
+        }
+    }
+
     /// The value in JSON's terms. Numbers that JSON does not have stay text.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         use serde_json::{Number, Value as Json};

@@ -1,10 +1,12 @@
 //! Documents to a model: whether what they say about each other holds, with every error that there is.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Model;
 use crate::document::kind::{Gateway, Kind, Route, Spec};
-use crate::document::{Contents, Diagnostic, Document, Step, suggest_name};
+use crate::document::{Contents, Diagnostic, Document, MAX_PROBLEMS, Step, suggest_name};
 
 mod backend;
 mod gateway;
@@ -28,62 +30,139 @@ impl Model {
     ///
     /// Of documents of one kind and name, in whatever files, all but the first are errors.
     pub fn build(contents: impl IntoIterator<Item = Contents>) -> Result<Self, Vec<Diagnostic>> {
-        let mut documents = Vec::new();
-        let mut diagnostics = Vec::new();
-        let mut has_nameless = false;
-        for file in contents {
-            documents.extend(file.documents);
-            diagnostics.extend(file.diagnostics);
-            has_nameless |= file.has_nameless;
-        }
-        diagnostics.extend(check(&documents, has_nameless));
-        if !diagnostics.is_empty() {
-            diagnostics.sort_by(|a, b| a.position().cmp(&b.position()));
-            diagnostics.dedup();
-            return Err(diagnostics);
-        }
-        let mut model = Self::default();
-        for Document { name, spec, .. } in documents {
-            match spec {
-                Some(Spec::Gateway(gateway)) => drop(model.gateways.insert(name, gateway)),
-                Some(Spec::Route(route)) => drop(model.routes.insert(name, route)),
-                Some(Spec::Backend(backend)) => drop(model.backends.insert(name, backend)),
-                Some(Spec::TrafficPolicy(policy)) => drop(model.policies.insert(name, policy)),
-                // A document without a spec has an error, and then this is not reached.
-                None => {}
-            }
-        }
-        Ok(model)
+        let contents: Vec<_> = contents.into_iter().collect();
+        whole(contents.iter()).map(|Whole { model, .. }| model)
     }
 }
 
-fn check(documents: &[Document], has_nameless: bool) -> Vec<Diagnostic> {
-    let mut check = Check { index: BTreeMap::new(), has_nameless, diagnostics: Vec::new() };
-    for document in documents {
-        check.add(document);
+/// A valid set of documents, and what is needed to check it again after a change.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    pub(super) model: Model,
+    pub(super) index: Index,
+    /// On what the checks of each document depended.
+    pub(super) dependencies: BTreeMap<Kind, BTreeMap<String, Vec<Dependency>>>,
+}
+
+/// Checks everything.
+pub(super) fn whole<'c>(contents: impl IntoIterator<Item = &'c Contents>) -> Result<Whole, Vec<Diagnostic>> {
+    let mut whole = Whole::default();
+    let mut diagnostics = Vec::new();
+    let mut twice = Vec::new();
+    let mut all = Vec::new();
+    let mut has_nameless = false;
+    for file in contents {
+        diagnostics.extend(file.diagnostics.iter().cloned());
+        has_nameless |= file.has_nameless;
+        for document in &file.documents {
+            all.push(document);
+            if whole.index.get(document.kind, &document.name).is_some() {
+                twice.push(document);
+            } else {
+                whole.index.put(Arc::clone(document));
+            }
+        }
+    }
+    let mut check = Check::new(&whole.index, has_nameless);
+    for document in twice {
+        check.twice(document);
     }
     gateway::ports(&mut check);
     policy::route_keys(&mut check);
-    for document in documents {
-        match &document.spec {
-            Some(Spec::Gateway(gateway)) => gateway::check(&mut check, document, gateway),
-            Some(Spec::Route(route)) => route::check(&mut check, document, route),
-            Some(Spec::Backend(backend)) => backend::check(&mut check, document, backend),
-            Some(Spec::TrafficPolicy(policy)) => policy::check(&mut check, document, policy),
-            None => {}
+    for document in &all {
+        check.document(document);
+        let names = whole.dependencies.entry(document.kind).or_default();
+        names.insert(document.name.clone(), check.take_dependencies());
+    }
+    // Whoever has to read a thousand errors is not helped by what follows from them.
+    if check.diagnostics.is_empty() && diagnostics.is_empty() && !has_nameless {
+        for document in &all {
+            if let Some(spec) = &document.spec {
+                whole.model.put(&document.name, spec);
+            }
+        }
+        for gateway in whole.model.gateways.keys() {
+            policy::whole(&mut check, &whole.model, gateway);
         }
     }
-    if check.diagnostics.is_empty() && documents.iter().all(|document| !document.has_errors) {
-        policy::whole(&mut check, documents);
+    diagnostics.extend(check.diagnostics);
+    if diagnostics.is_empty() {
+        return Ok(whole);
     }
-    check.diagnostics
+    diagnostics.sort_by(|a, b| a.position().cmp(&b.position()));
+    diagnostics.dedup();
+    Err(diagnostics)
+}
+
+/// Whether a set that was valid still is, after some documents have changed. `index` and `model` have the change already. What exactly
+/// is wrong only checking everything tells.
+pub(super) fn is_still_valid(
+    index: &Index,
+    model: &Model,
+    documents: &[&Document],
+    kinds: &BTreeSet<Kind>,
+    gateways: &BTreeSet<String>,
+    mut keep: impl FnMut(&Document, Vec<Dependency>),
+) -> bool {
+    let mut check = Check::new(index, false);
+    if kinds.contains(&Kind::Gateway) {
+        gateway::ports(&mut check);
+    }
+    if kinds.contains(&Kind::TrafficPolicy) {
+        policy::route_keys(&mut check);
+    }
+    for document in documents {
+        check.take_dependencies();
+        check.document(document);
+        keep(document, check.take_dependencies());
+    }
+    for gateway in gateways.iter().filter(|name| model.gateways.contains_key(*name)) {
+        policy::whole(&mut check, model, gateway);
+    }
+    check.diagnostics.is_empty()
+}
+
+/// The documents by kind and name.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    kinds: BTreeMap<Kind, BTreeMap<String, Arc<Document>>>,
+}
+
+impl Index {
+    pub(super) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Document>> {
+        self.kinds.get(&kind)?.get(name)
+    }
+
+    pub(super) fn put(&mut self, document: Arc<Document>) {
+        self.kinds.entry(document.kind).or_default().insert(document.name.clone(), document);
+    }
+
+    pub(super) fn remove(&mut self, kind: Kind, name: &str) {
+        if let Some(names) = self.kinds.get_mut(&kind) {
+            names.remove(name);
+        }
+    }
+}
+
+/// What a check looked at beside the document that it was about. Where that changes, it has to be done again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dependency {
+    /// One document, or that there is none.
+    One(Kind, Box<str>),
+    /// Every document of a kind.
+    All(Kind),
 }
 
 /// The documents by name, and what was found.
+///
+/// Checks look at other documents only through the methods of this type, which note what was looked at.
 struct Check<'a> {
-    index: BTreeMap<Kind, BTreeMap<&'a str, &'a Document>>,
+    index: &'a Index,
     has_nameless: bool,
     diagnostics: Vec<Diagnostic>,
+    /// How many errors were reported for each document.
+    reported: BTreeMap<(Kind, String), usize>,
+    dependencies: RefCell<BTreeSet<Dependency>>,
 }
 
 /// Where a reference leads.
@@ -95,38 +174,64 @@ enum Target<T> {
 }
 
 impl<'a> Check<'a> {
-    fn add(&mut self, document: &'a Document) {
-        let names = self.index.entry(document.kind).or_default();
-        if let Some(first) = names.get(document.name.as_str()) {
-            let path = steps!["metadata", "name"];
-            let message =
-                format!("there is a {} of this name already, at {}", document.kind, first.location(path));
-            self.report(document, path, message, None);
-        } else {
-            names.insert(&document.name, document);
+    fn new(index: &'a Index, has_nameless: bool) -> Self {
+        Self {
+            index,
+            has_nameless,
+            diagnostics: Vec::new(),
+            reported: BTreeMap::new(),
+            dependencies: RefCell::default(),
         }
     }
 
-    fn all(&self, kind: Kind) -> impl Iterator<Item = &'a Document> + Clone + use<'a, '_> {
-        self.index.get(&kind).into_iter().flat_map(|names| names.values().copied())
+    fn document(&mut self, document: &Document) {
+        match &document.spec {
+            Some(Spec::Gateway(gateway)) => gateway::check(self, document, gateway),
+            Some(Spec::Route(route)) => route::check(self, document, route),
+            Some(Spec::Backend(backend)) => backend::check(self, document, backend),
+            Some(Spec::TrafficPolicy(policy)) => policy::check(self, document, policy),
+            None => {}
+        }
     }
 
-    fn gateways(&self) -> impl Iterator<Item = (&'a Document, &'a Gateway)> + use<'a, '_> {
+    fn twice(&mut self, document: &Document) {
+        let Some(first) = self.find(document.kind, &document.name) else { return };
+        let path = steps!["metadata", "name"];
+        let message =
+            format!("there is a {} of this name already, at {}", document.kind, first.location(path));
+        self.report(document, path, message, None);
+    }
+
+    fn take_dependencies(&mut self) -> Vec<Dependency> {
+        std::mem::take(self.dependencies.get_mut()).into_iter().collect()
+    }
+
+    fn find(&self, kind: Kind, name: &str) -> Option<&'a Document> {
+        self.dependencies.borrow_mut().insert(Dependency::One(kind, name.into()));
+        self.index.get(kind, name).map(AsRef::as_ref)
+    }
+
+    fn all(&self, kind: Kind) -> impl Iterator<Item = &'a Document> + Clone + use<'a> {
+        self.dependencies.borrow_mut().insert(Dependency::All(kind));
+        self.index.kinds.get(&kind).into_iter().flat_map(|names| names.values().map(AsRef::as_ref))
+    }
+
+    fn gateways(&self) -> impl Iterator<Item = (&'a Document, &'a Gateway)> + use<'a> {
         self.all(Kind::Gateway).filter_map(|document| match &document.spec {
-            Some(Spec::Gateway(gateway)) => Some((document, gateway)),
+            Some(Spec::Gateway(gateway)) => Some((document, gateway.as_ref())),
             _ => None,
         })
     }
 
     fn gateway(&self, name: &str) -> Option<&'a Gateway> {
-        match &self.index.get(&Kind::Gateway)?.get(name)?.spec {
+        match &self.find(Kind::Gateway, name)?.spec {
             Some(Spec::Gateway(gateway)) => Some(gateway),
             _ => None,
         }
     }
 
     fn route(&self, name: &str) -> Option<&'a Route> {
-        match &self.index.get(&Kind::Route)?.get(name)?.spec {
+        match &self.find(Kind::Route, name)?.spec {
             Some(Spec::Route(route)) => Some(route),
             _ => None,
         }
@@ -139,7 +244,19 @@ impl<'a> Check<'a> {
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        self.diagnostics.extend(document.problem(path, message, help));
+        let reported = self.reported.entry((document.kind, document.name.clone())).or_default();
+        if *reported >= MAX_PROBLEMS {
+            return;
+        }
+        let message = if *reported + 1 == MAX_PROBLEMS {
+            format!("more than {MAX_PROBLEMS} errors: the rest is not shown")
+        } else {
+            message.into()
+        };
+        if let Some(diagnostic) = document.problem(path, message, help) {
+            *reported += 1;
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     /// Follows a reference to a document and one of its sections; `path` leads to the reference.
@@ -151,7 +268,7 @@ impl<'a> Check<'a> {
         name: &str,
         section: Option<&str>,
     ) -> Target<&'a Document> {
-        let Some(target) = self.index.get(&kind).and_then(|names| names.get(name)).copied() else {
+        let Some(target) = self.find(kind, name) else {
             // The name may be that of a document that cannot be read.
             if !self.has_nameless {
                 let help = self.suggest(name, self.all(kind).map(|document| document.name.as_str()));

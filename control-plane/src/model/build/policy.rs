@@ -132,7 +132,7 @@ fn overlap(check: &Check<'_>, one: &TargetRef, other: &TargetRef) -> bool {
 
 /// Of two route keys for exactly the same traffic neither could win.
 pub(super) fn route_keys(check: &mut Check<'_>) {
-    let mut first = BTreeMap::new();
+    let mut first = BTreeMap::<_, (&str, &Document)>::new();
     let mut conflicts = Vec::new();
     for document in check.all(Kind::TrafficPolicy) {
         let Some(Spec::TrafficPolicy(policy)) = &document.spec else { continue };
@@ -146,14 +146,15 @@ pub(super) fn route_keys(check: &mut Check<'_>) {
             let key = (target.kind.name(), &target.name, &target.section_name);
             match first.get(&key) {
                 // The same target twice in one policy has its own error.
-                Some((other, _)) if *other == &document.name => {}
-                Some((other, location)) => {
+                Some((other, _)) if *other == document.name => {}
+                Some((other, owner)) => {
+                    let location = owner.location(steps!["spec", "routeKey"]);
                     let message =
                         format!("the policy `{other}` sets a route key for the same target, at {location}");
                     conflicts.push((document, steps!["spec", "targetRefs", i].to_vec(), message));
                 }
                 None => {
-                    first.insert(key, (&document.name, document.location(steps!["spec", "routeKey"])));
+                    first.insert(key, (&document.name, document));
                 }
             }
         }
@@ -164,33 +165,16 @@ pub(super) fn route_keys(check: &mut Check<'_>) {
     }
 }
 
-/// What the filter itself would say about each Gateway's configuration, so that no proxy has to refuse what was accepted here.
-pub(super) fn whole(check: &mut Check<'_>, documents: &[Document]) {
-    let mut model = Model::default();
-    for document in documents {
-        match &document.spec {
-            Some(Spec::Gateway(gateway)) => {
-                drop(model.gateways.insert(document.name.clone(), gateway.clone()));
-            }
-            Some(Spec::Route(route)) => drop(model.routes.insert(document.name.clone(), route.clone())),
-            Some(Spec::TrafficPolicy(policy)) => {
-                drop(model.policies.insert(document.name.clone(), policy.clone()));
-            }
-            Some(Spec::Backend(_)) | None => {}
-        }
-    }
-    for gateway in model.gateways.keys() {
-        let configuration = model.filter_configuration(gateway);
-        for Problem { path, message } in configuration.problems() {
-            let [PathSegment::Field(_), PathSegment::Index(index), rest @ ..] = path.as_slice() else {
-                continue;
-            };
-            let name = configuration.policies.get(*index).map(|policy| policy.name.as_str());
-            let document =
-                check.all(Kind::TrafficPolicy).find(|document| Some(document.name.as_str()) == name);
-            if let Some(document) = document {
-                report(check, document, Problem { path: rest.to_vec(), message });
-            }
+/// What the filter itself would say about a Gateway's configuration, so that no proxy has to refuse what was accepted here.
+pub(super) fn whole(check: &mut Check<'_>, model: &Model, gateway: &str) {
+    let configuration = model.filter_configuration(gateway);
+    for Problem { path, message } in configuration.problems() {
+        let [PathSegment::Field(_), PathSegment::Index(index), rest @ ..] = path.as_slice() else {
+            continue;
+        };
+        let name = configuration.policies.get(*index).map(|policy| policy.name.as_str());
+        if let Some(document) = name.and_then(|name| check.find(Kind::TrafficPolicy, name)) {
+            report(check, document, Problem { path: rest.to_vec(), message });
         }
     }
 }

@@ -1,0 +1,237 @@
+//! A valid set of documents that changes: after an edit only what the edit can have affected is read and checked again.
+//!
+//! What a check looked at is noted while it runs (see `build`), so which documents an edit affects is known and not guessed. As soon
+//! as anything might be wrong everything is checked from the start: errors come out the same either way.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Model;
+use super::build::{self, Dependency, Whole};
+use crate::document::kind::{Kind, Spec, TargetKind};
+use crate::document::{Contents, Diagnostic, Document};
+
+/// Changed files: what stands in them now, or nothing if they are gone.
+pub type Changes = BTreeMap<PathBuf, Option<Arc<Contents>>>;
+
+/// The files of a valid set of documents with the model that they make.
+#[derive(Debug, Default)]
+pub struct Corpus {
+    files: BTreeMap<PathBuf, Arc<Contents>>,
+    whole: Whole,
+    model: Arc<Model>,
+}
+
+/// Documents that a change takes away and brings, by kind and name.
+#[derive(Default)]
+struct Delta {
+    old: BTreeMap<(Kind, String), Arc<Document>>,
+    new: BTreeMap<(Kind, String), Arc<Document>>,
+}
+
+impl Corpus {
+    /// What the documents mean.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The files and what stands in them.
+    pub fn files(&self) -> &BTreeMap<PathBuf, Arc<Contents>> {
+        &self.files
+    }
+
+    /// A document and the file that it stands in.
+    pub(crate) fn document(&self, kind: Kind, name: &str) -> Option<&Arc<Document>> {
+        self.whole.index.get(kind, name)
+    }
+
+    /// Says whether the documents would be valid with some files changed, and what they would mean.
+    pub fn check(&mut self, changes: &Changes) -> Result<Arc<Model>, Vec<Diagnostic>> {
+        match self.try_change(changes) {
+            Some((model, undo)) => {
+                self.undo(undo);
+                Ok(model)
+            }
+            None => self.check_everything(changes).map(|whole| Arc::new(whole.model)),
+        }
+    }
+
+    /// Changes some files, if all documents are valid then. Otherwise says everything that is wrong and changes nothing.
+    pub fn change(&mut self, changes: Changes) -> Result<&Arc<Model>, Vec<Diagnostic>> {
+        match self.try_change(&changes) {
+            Some((model, _)) => self.model = model,
+            None => {
+                let mut whole = self.check_everything(&changes)?;
+                self.model = Arc::new(std::mem::take(&mut whole.model));
+                self.whole = whole;
+            }
+        }
+        for (path, contents) in changes {
+            match contents {
+                Some(contents) => drop(self.files.insert(path, contents)),
+                None => drop(self.files.remove(&path)),
+            }
+        }
+        Ok(&self.model)
+    }
+
+    fn check_everything(&self, changes: &Changes) -> Result<Whole, Vec<Diagnostic>> {
+        let kept = self.files.iter().filter(|(path, _)| !changes.contains_key(*path));
+        let new = changes.iter().filter_map(|(path, contents)| Some((path, contents.as_ref()?)));
+        let mut files: Vec<(&PathBuf, &Arc<Contents>)> = kept.chain(new).collect();
+        files.sort_unstable_by_key(|(path, _)| *path);
+        build::whole(files.into_iter().map(|(_, contents)| contents.as_ref()))
+    }
+
+    /// Makes a change to the index if it is certain to leave everything valid. Gives what it replaced.
+    fn try_change(&mut self, changes: &Changes) -> Option<(Arc<Model>, Undo)> {
+        if self.files.is_empty() {
+            return None;
+        }
+        let delta = Delta::new(&self.files, changes)?;
+        let is_duplicate = |key: &(Kind, String)| {
+            !delta.old.contains_key(key) && self.whole.index.get(key.0, &key.1).is_some()
+        };
+        if delta.new.keys().any(is_duplicate) {
+            return None;
+        }
+        let keys: BTreeSet<_> = delta.old.keys().chain(delta.new.keys()).cloned().collect();
+        let mut model = Model::clone(&self.model);
+        let mut undo = Undo::default();
+        let mut gateways = gateways(&model, delta.old.values());
+        for (kind, name) in &keys {
+            model.remove(*kind, name);
+            undo.documents.push(((*kind, name.clone()), self.whole.index.get(*kind, name).cloned()));
+            self.whole.index.remove(*kind, name);
+        }
+        for document in delta.new.values() {
+            if let Some(spec) = &document.spec {
+                model.put(&document.name, spec);
+            }
+            self.whole.index.put(Arc::clone(document));
+        }
+        gateways.extend(self::gateways(&model, delta.new.values()));
+        let kinds = keys.iter().map(|(kind, _)| *kind).collect();
+        let affected = self.affected(&keys, &kinds);
+        let documents: Vec<_> = affected.iter().map(AsRef::as_ref).collect();
+        let mut dependencies = Vec::new();
+        let keep =
+            |document: &Document, found| dependencies.push((document.kind, document.name.clone(), found));
+        let is_valid = build::is_still_valid(&self.whole.index, &model, &documents, &kinds, &gateways, keep);
+        if !is_valid {
+            self.undo(undo);
+            return None;
+        }
+        for (kind, name) in delta.old.keys().filter(|key| !delta.new.contains_key(*key)) {
+            let removed = self.whole.dependencies.get_mut(kind).and_then(|names| names.remove(name));
+            undo.dependencies.push((*kind, name.clone(), removed));
+        }
+        for (kind, name, found) in dependencies {
+            let replaced = self.whole.dependencies.entry(kind).or_default().insert(name.clone(), found);
+            undo.dependencies.push((kind, name, replaced));
+        }
+        Some((Arc::new(model), undo))
+    }
+
+    /// The documents that have to be checked: the new ones and those whose checks looked at a changed one.
+    fn affected(&self, keys: &BTreeSet<(Kind, String)>, kinds: &BTreeSet<Kind>) -> Vec<Arc<Document>> {
+        let changed: HashSet<(Kind, &str)> = keys.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
+        let depends = |dependency: &Dependency| match dependency {
+            Dependency::One(kind, name) => changed.contains(&(*kind, name)),
+            Dependency::All(kind) => kinds.contains(kind),
+        };
+        let mut affected = Vec::new();
+        for (kind, names) in &self.whole.dependencies {
+            for (name, dependencies) in names {
+                if !changed.contains(&(*kind, name)) && dependencies.iter().any(depends) {
+                    affected.extend(self.whole.index.get(*kind, name).cloned());
+                }
+            }
+        }
+        affected.extend(keys.iter().filter_map(|(kind, name)| self.whole.index.get(*kind, name).cloned()));
+        affected
+    }
+
+    fn undo(&mut self, Undo { documents, dependencies }: Undo) {
+        for ((kind, name), document) in documents.into_iter().rev() {
+            match document {
+                Some(document) => self.whole.index.put(document),
+                None => self.whole.index.remove(kind, &name),
+            }
+        }
+        for (kind, name, found) in dependencies.into_iter().rev() {
+            let names = self.whole.dependencies.entry(kind).or_default();
+            match found {
+                Some(found) => drop(names.insert(name, found)),
+                None => drop(names.remove(&name)),
+            }
+        }
+    }
+}
+
+/// What an index was before a change.
+#[derive(Default)]
+struct Undo {
+    documents: Vec<((Kind, String), Option<Arc<Document>>)>,
+    dependencies: Vec<(Kind, String, Option<Vec<Dependency>>)>,
+}
+
+impl Delta {
+    /// `None` if something in the changed files is wrong by itself.
+    fn new(files: &BTreeMap<PathBuf, Arc<Contents>>, changes: &Changes) -> Option<Self> {
+        let mut delta = Self::default();
+        for (path, contents) in changes {
+            for document in documents(files, path) {
+                delta.old.insert((document.kind, document.name.clone()), Arc::clone(document));
+            }
+            let Some(contents) = contents else { continue };
+            if contents.has_nameless || !contents.diagnostics.is_empty() {
+                return None;
+            }
+            for document in &contents.documents {
+                let key = (document.kind, document.name.clone());
+                if delta.new.insert(key, Arc::clone(document)).is_some() {
+                    return None;
+                }
+            }
+        }
+        // What only moved, within its file or to another, means what it meant.
+        Some(delta)
+    }
+}
+
+fn documents<'f>(
+    files: &'f BTreeMap<PathBuf, Arc<Contents>>,
+    path: &Path,
+) -> impl Iterator<Item = &'f Arc<Document>> {
+    files.get(path).into_iter().flat_map(|contents| &contents.documents)
+}
+
+/// The Gateways whose filter may get another configuration from a change of some documents.
+fn gateways<'d>(model: &Model, documents: impl Iterator<Item = &'d Arc<Document>>) -> BTreeSet<String> {
+    let mut gateways = BTreeSet::new();
+    let parents = |name: &str| {
+        let route = model.routes.get(name).into_iter();
+        route.flat_map(|route| &route.parent_refs).map(|parent| parent.name.clone()).collect::<Vec<_>>()
+    };
+    for document in documents {
+        match &document.spec {
+            Some(Spec::Gateway(_)) => drop(gateways.insert(document.name.clone())),
+            Some(Spec::Route(_)) => gateways.extend(parents(&document.name)),
+            Some(Spec::TrafficPolicy(policy)) => {
+                for target in &policy.target_refs {
+                    match target.kind {
+                        TargetKind::Gateway => drop(gateways.insert(target.name.clone())),
+                        TargetKind::Route => gateways.extend(parents(&target.name)),
+                    }
+                }
+            }
+            Some(Spec::Backend(_)) | None => {}
+        }
+    }
+    gateways
+}
+
+#[cfg(test)]
+mod tests;
