@@ -11,6 +11,7 @@ use super::{Cause, Published, Push, Refused};
 
 /// One fleet.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct FleetView {
     /// `node.cluster` of its proxies.
     pub fleet: String,
@@ -26,7 +27,7 @@ pub struct FleetView {
 
 /// How far a revision has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase", tag = "state")]
+#[serde(rename_all = "lowercase", rename_all_fields = "camelCase", tag = "state")]
 pub enum PushView {
     /// Every proxy gets it.
     #[default]
@@ -53,6 +54,7 @@ pub enum PushView {
 
 /// One connected proxy.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ProxyView {
     /// `node.id`.
     pub id: String,
@@ -75,6 +77,7 @@ pub struct ProxyView {
 
 /// One type of resource at one proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct TypeView {
     /// The type.
     pub type_url: String,
@@ -90,6 +93,7 @@ pub struct TypeView {
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct RefusedView {
     /// The version that was refused.
     pub version: String,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Diagnostics;
 use super::difference::DocumentChange;
@@ -37,7 +37,7 @@ pub struct Raw {
 }
 
 /// A change that was accepted, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
     /// The revision that has it. Where nothing changed (or only was tried), the newest there is.

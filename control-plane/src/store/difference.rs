@@ -21,7 +21,7 @@ pub enum Action {
 }
 
 /// One field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FieldChange {
     /// Where, such as `spec.rules[api].backendRefs[orders-v2].weight`: items of a list that have names are called by them, others
     /// by their position.
@@ -35,7 +35,7 @@ pub struct FieldChange {
 }
 
 /// What happened to one document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DocumentChange {
     /// Its kind.
     #[schemars(with = "String")]

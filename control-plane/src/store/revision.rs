@@ -22,7 +22,7 @@ pub enum Origin {
 }
 
 /// One accepted change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
     /// Counts from 1. The order of revisions is that of their numbers, whatever the clock said.
@@ -40,7 +40,7 @@ pub struct Revision {
 }
 
 /// Where revisions are kept, and which.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
     /// The oldest that can be looked at and rolled back to.

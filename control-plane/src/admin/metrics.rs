@@ -1,0 +1,160 @@
+//! `/metrics`, in the text format of Prometheus:
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
+
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::reply::{answer, blocking};
+use super::{Admin, Context};
+use crate::api::problem::Problem;
+use crate::fleet::{FleetView, PushView};
+
+mod process;
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything there is to count.
+pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
+    let admin = context.admin;
+    // With thousands of proxies this takes a while.
+    let text = blocking(move || Ok(text(&admin))).await?;
+    Ok(answer(StatusCode::OK, TEXT, text))
+}
+
+/// Families of metrics, written one after the other.
+#[derive(Default)]
+struct Families(String);
+
+impl Families {
+    /// Begins a family; its samples follow.
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        Family { text: &mut self.0, name }
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, "counter", help)
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, "gauge", help)
+    }
+}
+
+struct Family<'a> {
+    text: &'a mut String,
+    name: &'static str,
+}
+
+impl Family<'_> {
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) -> &mut Self {
+        self.text.push_str(self.name);
+        for (at, (label, value)) in labels.iter().enumerate() {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.text, "{}{label}=\"{value}\"", if at == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        self
+    }
+}
+
+fn text(admin: &Admin) -> String {
+    let mut families = Families::default();
+    families
+        .gauge("spillway_build_info", "The version that runs.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    documents(&mut families, admin);
+    snapshots(&mut families, admin);
+    proxies(&mut families, &admin.fleets.view());
+    process::families(&mut families);
+    families.0
+}
+
+fn documents(families: &mut Families, admin: &Admin) {
+    let accepted = admin.store.latest();
+    families
+        .gauge("spillway_revision", "The newest revision of the documents.")
+        .sample(&[], accepted.revision);
+    let mut family = families.gauge("spillway_documents", "Documents in force.");
+    for kind in crate::document::kind::Kind::ALL {
+        let count = accepted.documents.keys().filter(|(of_kind, _)| *of_kind == kind).count();
+        family.sample(&[("kind", kind.name())], count);
+    }
+}
+
+fn snapshots(families: &mut Families, admin: &Admin) {
+    let (builds, total, last) = admin.figures.read();
+    families.counter("spillway_snapshot_builds_total", "How often snapshots were built.").sample(&[], builds);
+    families
+        .counter("spillway_snapshot_build_seconds_total", "How long building snapshots took in all.")
+        .sample(&[], total.as_secs_f64());
+    families
+        .gauge("spillway_snapshot_build_seconds", "How long building the newest snapshots took.")
+        .sample(&[], last.as_secs_f64());
+    let snapshots = admin.cache.latest();
+    let mut resources = families.gauge("spillway_snapshot_resources", "Resources that a fleet should have.");
+    for (fleet, snapshot) in &snapshots {
+        for kind in crate::resource::Kind::ALL {
+            let count = snapshot.set(kind).iter().count();
+            resources.sample(&[("fleet", fleet), ("type", type_name(kind.type_url()))], count);
+        }
+    }
+    let mut bytes =
+        families.gauge("spillway_snapshot_bytes", "How large the resources of a fleet are, encoded.");
+    for (fleet, snapshot) in &snapshots {
+        let sizes = crate::resource::Kind::ALL.into_iter().flat_map(|kind| snapshot.set(kind).iter());
+        let size: usize = sizes.map(|resource| resource.any(crate::snapshot::Form::First).len()).sum();
+        bytes.sample(&[("fleet", fleet)], size);
+    }
+}
+
+fn proxies(families: &mut Families, fleets: &[FleetView]) {
+    let mut connected = families.gauge("spillway_proxies", "Proxies with an open stream.");
+    for view in fleets {
+        connected.sample(&[("fleet", &view.fleet)], view.proxies.len());
+    }
+    let mut current = families
+        .gauge("spillway_proxies_in_force", "Proxies that have accepted everything of the newest revision.");
+    for view in fleets {
+        let count = view.proxies.iter().filter(|proxy| proxy.in_force).count();
+        current.sample(&[("fleet", &view.fleet)], count);
+    }
+    let mut refusing =
+        families.gauge("spillway_proxies_refusing", "Proxies that refuse something at present.");
+    for view in fleets {
+        let refuses = view.proxies.iter().filter(|proxy| proxy.types.iter().any(|t| t.refused.is_some()));
+        refusing.sample(&[("fleet", &view.fleet)], refuses.count());
+    }
+    let mut revision = families.gauge("spillway_fleet_revision", "The newest revision meant for a fleet.");
+    for view in fleets {
+        if let Some(number) = view.revision {
+            revision.sample(&[("fleet", &view.fleet)], number);
+        }
+    }
+    let mut stopped = families
+        .gauge("spillway_push_stopped", "1 while a refusal by a proxy that tries it first stops a revision.");
+    for view in fleets {
+        let is_stopped = matches!(view.push, PushView::Stopped { .. });
+        stopped.sample(&[("fleet", &view.fleet)], u8::from(is_stopped));
+    }
+}
+
+/// The last part of a type URL, such as `Listener`.
+fn type_name(type_url: &str) -> &str {
+    type_url.rsplit('.').next().unwrap_or(type_url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut families = Families::default();
+        families.gauge("g", "Help.").sample(&[], 1).sample(&[("a", "x\"y\\z\n"), ("b", "")], 2.5);
+        assert_eq!(families.0, "# HELP g Help.\n# TYPE g gauge\ng 1\ng{a=\"x\\\"y\\\\z\\n\",b=\"\"} 2.5\n");
+    }
+}

@@ -1,0 +1,44 @@
+//! Documents of this machine, as commands send them.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::api::Text;
+use crate::store::{Diagnostics, FileStore, LoadError, Raw};
+
+/// The files below a directory, or one file. `None` if some cannot be read, which has been said.
+pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<Raw>>> {
+    let metadata = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    if !metadata.is_dir() {
+        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+        return Ok(Some(vec![Raw { name: path.to_owned(), bytes }]));
+    }
+    match FileStore::new(path).files() {
+        Ok(files) => Ok(Some(files)),
+        Err(LoadError::Invalid(diagnostics)) => {
+            eprintln!("{diagnostics}");
+            Ok(None)
+        }
+        Err(error @ LoadError::Unavailable { .. }) => Err(error.into()),
+    }
+}
+
+/// Files as the API takes them. `None` if some are no text, which has been said with the place.
+pub(super) fn texts(raws: Vec<Raw>) -> Option<Vec<Text>> {
+    let mut texts = Vec::new();
+    let mut diagnostics = Vec::new();
+    for Raw { name, bytes } in raws {
+        match String::from_utf8(bytes) {
+            Ok(text) => texts.push(Text { name: name.display().to_string(), text }),
+            Err(error) => {
+                diagnostics.extend(crate::document::read(name, error.as_bytes()).diagnostics);
+            }
+        }
+    }
+    if diagnostics.is_empty() {
+        return Some(texts);
+    }
+    eprintln!("{}", Diagnostics(diagnostics));
+    None
+}

@@ -1,0 +1,148 @@
+//! How client commands show what they found: tables for people, YAML and JSON for programs.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use serde::Serialize;
+
+use crate::api::yaml;
+
+/// How to show the result. A flag of every command that shows something.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Output {
+    /// How to show the result
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Format,
+}
+
+/// The forms that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+impl Output {
+    /// Shows `value`, as a table by what `table` makes of it.
+    pub(super) fn show<T: Serialize>(
+        self,
+        value: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let text = match self.output {
+            Format::Table => table(value),
+            Format::Yaml => yaml::text(&serde_json::to_value(value)?),
+            Format::Json => format!("{:#}\n", serde_json::to_value(value)?),
+        };
+        print(&text)
+    }
+}
+
+/// Writes to standard output; that nobody reads on (`| head`) is no error.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Rows under headings, each column as wide as its widest cell.
+pub(super) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned))
+        .chain(rows.into_iter().map(|row| row.map(|cell| printable(&cell))))
+        .collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:width$}   ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// What stood in a document or came from a proxy must not steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Colours, where they are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// For standard output: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>) or the terminal is dumb.
+    pub(super) fn stdout() -> Self {
+        Self { on: std::io::stdout().is_terminal() && wanted() }
+    }
+
+    /// The same for standard error.
+    pub(super) fn stderr() -> Self {
+        Self { on: std::io::stderr().is_terminal() && wanted() }
+    }
+
+    /// For what is good, or added.
+    pub(super) fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// For what is bad, or removed.
+    pub(super) fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// For what waits, or changed.
+    pub(super) fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    /// For headings.
+    pub(super) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+fn wanted() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_steer_no_terminal() {
+        let rows = [["a".into(), "x\u{1b}[31m".into()], ["größer".into(), String::new()]];
+        assert_eq!(table(["N", "VALUE"], rows), "N        VALUE\na        x [31m\ngrößer\n");
+    }
+
+    #[test]
+    fn what_goes_into_a_pipe_has_no_colours() {
+        assert_eq!(Paint { on: false }.red("x"), "x");
+        assert_eq!(Paint { on: true }.red("x"), "\u{1b}[31mx\u{1b}[0m");
+    }
+}
