@@ -49,6 +49,13 @@ impl Cache {
         sender.subscribe()
     }
 
+    /// The latest snapshot of every fleet that somebody asked for or a Gateway names, by fleet.
+    pub fn latest(&self) -> BTreeMap<String, Arc<Snapshot>> {
+        let fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = fleets.senders.iter();
+        latest.filter_map(|(fleet, sender)| Some((fleet.clone(), sender.borrow().clone()?))).collect()
+    }
+
     /// Whether the sources have been loaded.
     pub fn is_loaded(&self) -> bool {
         self.fleets.lock().unwrap_or_else(PoisonError::into_inner).loaded

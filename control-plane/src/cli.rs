@@ -4,10 +4,25 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::client::ClientError;
+use crate::api::problem::ProblemKind;
+
+mod apply;
 mod bootstrap;
+mod changes;
 mod check;
+mod client;
+mod completions;
+mod delete;
+mod explain;
+mod files;
+mod get;
+mod history;
+mod output;
+mod rollback;
 mod schema;
 mod serve;
+mod wait;
 
 /// Traffic protection for fleets of Envoy proxies.
 #[derive(Debug, Parser)]
@@ -22,21 +37,48 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Bootstrap(bootstrap::Bootstrap),
+    Explain(explain::Explain),
+    Apply(apply::Apply),
+    Get(get::Get),
+    Delete(delete::Delete),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Schema(schema::Schema),
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the process's arguments name.
 ///
-/// Exit codes: 0 done, 1 the documents have errors, 2 the command could not run.
+/// Exit codes: 0 done, 1 the documents have errors (or what was asked for does not exist, or differs), 2 the command could not run; see
+/// docs/cli.md for those that single commands add.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Bootstrap(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Apply(command) => command.run(),
+        Command::Get(command) => command.run(),
+        Command::Delete(command) => command.run(),
+        Command::History(command) => command.run(),
+        Command::Rollback(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("spillway: {error:#}");
-        ExitCode::from(2)
-    })
+    outcome.unwrap_or_else(|error| told(&error))
+}
+
+/// Says what went wrong, and gives the exit code that tells it.
+fn told(error: &anyhow::Error) -> ExitCode {
+    if let Some(ClientError::Refused(problem)) = error.downcast_ref() {
+        for error in &problem.errors {
+            eprintln!("{}", error.rendered);
+        }
+        if matches!(problem.kind, ProblemKind::InvalidDocuments | ProblemKind::NotFound) {
+            eprintln!("spillway: {}", problem.detail.as_deref().unwrap_or(&problem.title));
+            return ExitCode::FAILURE;
+        }
+    }
+    eprintln!("spillway: {error:#}");
+    if error.is::<get::Missing>() { ExitCode::FAILURE } else { ExitCode::from(2) }
 }
