@@ -8,7 +8,7 @@ mod proxy;
 pub mod time;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,22 +126,14 @@ impl Fleets {
         self.registry.changed();
     }
 
-    /// Gives these proxies of a fleet `snapshot` to try, and all others what the fleet has.
+    /// Gives these proxies of a fleet `snapshot` to try, and all others what the fleet has. A proxy that uses several streams is named by
+    /// one of them.
     pub(crate) fn offer(&self, fleet: &str, canaries: &[LinkId], snapshot: Option<&Arc<Snapshot>>) {
         let proxies = self.registry.lock().get(fleet).map(Fleet::all).unwrap_or_default();
-        for (id, proxy) in proxies {
-            let offered = snapshot.filter(|_| canaries.contains(&id));
-            proxy.trial.send_if_modified(|trial| {
-                let same = match (trial.as_ref(), offered) {
-                    (Some(trial), Some(offered)) => Arc::ptr_eq(trial, offered),
-                    (None, None) => true,
-                    _ => false,
-                };
-                if !same {
-                    *trial = offered.cloned();
-                }
-                !same
-            });
+        let named = proxies.iter().filter(|(id, _)| canaries.contains(id));
+        let named: BTreeSet<_> = named.map(|(_, proxy)| proxy.node.id.as_str()).collect();
+        for (_, proxy) in &proxies {
+            proxy.offer(snapshot.filter(|_| named.contains(proxy.node.id.as_str())));
         }
     }
 
@@ -153,7 +145,17 @@ impl Fleets {
         other: &Snapshot,
     ) -> Vec<(LinkId, Answer)> {
         let proxies = self.registry.lock().get(fleet).map(Fleet::all).unwrap_or_default();
-        proxies.into_iter().map(|(id, proxy)| (id, proxy.answer(snapshot, other))).collect()
+        let mut answers: BTreeMap<&str, (LinkId, Answer)> = BTreeMap::new();
+        for (id, proxy) in &proxies {
+            let answer = proxy.answer(snapshot, other);
+            match answers.get_mut(proxy.node.id.as_str()) {
+                Some((_, known)) => *known = known.clone().and(answer),
+                None => drop(answers.insert(&proxy.node.id, (*id, answer))),
+            }
+        }
+        let mut answers: Vec<_> = answers.into_values().collect();
+        answers.sort_by_key(|(id, _)| *id);
+        answers
     }
 }
 

@@ -1,50 +1,79 @@
-//! The task that makes snapshots of models and publishes them.
+//! The task that makes snapshots of documents and decides which proxies get them when.
+//!
+//! A fleet without `push` in any of its Gateways gets a new snapshot at once. One with it has the snapshot tried by a few proxies first
+//! ([`guard`]); meanwhile, and after a refusal until the documents are edited, everybody else has the last one that was accepted.
+
+mod guard;
+mod publisher;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{error, info};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::error;
 
 use crate::cache::Cache;
-use crate::model::Model;
+use crate::fleet::Fleets;
 use crate::snapshot::build::Builder;
+use crate::store::Accepted;
 
-/// Publishes a snapshot for every fleet now and whenever there is a newer model, until there can be none.
-pub async fn run(mut models: watch::Receiver<Arc<Model>>, mut builder: Builder, cache: Arc<Cache>) {
+use self::publisher::Publisher;
+
+/// The least time between two looks at proxies that try something. Thousands of them may answer at once.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Publishes a snapshot for every fleet now and whenever there are newer documents, until there can be none.
+pub async fn run(
+    mut newest: watch::Receiver<Arc<Accepted>>,
+    builder: Builder,
+    cache: Arc<Cache>,
+    fleets: Fleets,
+) {
+    let start = Instant::now();
+    let mut proxies = fleets.subscribe();
+    let mut publisher = Publisher::new(builder, cache, fleets);
+    newest.mark_changed();
+    let mut look_at = None;
     loop {
-        let model = Arc::clone(&models.borrow_and_update());
-        let cache = Arc::clone(&cache);
+        let mut edited = false;
+        let tried = publisher.is_tried();
+        tokio::select! {
+            changed = newest.changed() => match changed {
+                Ok(()) => edited = true,
+                Err(_) => return,
+            },
+            _ = proxies.changed(), if tried => sleep(LOOK_INTERVAL).await,
+            () = reached(look_at), if tried => {}
+        }
+        proxies.mark_unchanged();
+        let edited = edited.then(|| Arc::clone(&newest.borrow_and_update()));
+        let now = start.elapsed();
         // Encoding a large model takes milliseconds of computing that streams should not wait for.
-        let built = tokio::task::spawn_blocking(move || {
-            publish(&model, &mut builder, &cache);
-            builder
+        let done = tokio::task::spawn_blocking(move || {
+            if let Some(accepted) = edited {
+                publisher.edited(&accepted);
+            }
+            let next = publisher.look(now);
+            (publisher, next)
         });
-        match built.await {
-            Ok(returned) => builder = returned,
+        match done.await {
+            Ok((returned, next)) => {
+                publisher = returned;
+                look_at = next.map(|next| start + next);
+            }
             Err(error) => {
                 error!(%error, "snapshots can't be built any more");
                 return;
             }
         }
-        if models.changed().await.is_err() {
-            return;
-        }
     }
 }
 
-fn publish(model: &Model, builder: &mut Builder, cache: &Cache) {
-    let snapshots = builder.build(model, wall_clock()).clone();
-    // Kept before it is used: after a restart a revision must not be lower than one that a proxy has seen.
-    if let Err(error) = builder.revisions().save() {
-        error!(%error, "revisions are not kept: after a restart proxies will be sent their filter configurations again");
+/// Waits for a time; for ever if there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
-    cache.publish(&snapshots);
-    info!(fleets = snapshots.len(), "published");
-}
-
-/// Milliseconds since 1970.
-fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

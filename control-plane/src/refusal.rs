@@ -8,6 +8,7 @@ use crate::stream::Node;
 use crate::subscription::Refused;
 
 pub mod redact;
+pub mod trace;
 
 /// Nodes about which something is remembered. Beyond this the one that comes first by name is forgotten: it costs a refused push more if that
 /// proxy reconnects.

@@ -4,6 +4,7 @@
 //! content, so two processes with the same documents agree on it and an edit to one fleet leaves the versions of others alone.
 
 pub mod build;
+pub mod origin;
 pub mod revision;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,11 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use self::origin::{Origin, Part};
+use crate::document;
 use crate::resource::Kind;
 use crate::resource::extension_config::{Module, Proxy, extension_config};
+use crate::store::{Accepted, Stored};
 
 /// A resource's name.
 pub type Name = Arc<str>;
@@ -140,8 +144,21 @@ fn encode_filter(name: &str, version: &str, configuration: &str, sha256: &str, v
     Encoded::new(name, version, crate::resource::any(&config).encode_to_vec())
 }
 
+#[cfg(test)]
+thread_local! {
+    static ENCODED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many resources this thread has encoded.
+#[cfg(test)]
+pub(crate) fn encoded() -> usize {
+    ENCODED.get()
+}
+
 impl Encoded {
     fn new(name: &str, version: &str, any: Vec<u8>) -> Self {
+        #[cfg(test)]
+        ENCODED.set(ENCODED.get() + 1);
         let any_length = any.len();
         let mut bytes = Header { version: version.to_owned(), name: name.to_owned() }.encode_to_vec();
         bytes.extend(Body { resource: any.into() }.encode_to_vec());
@@ -215,7 +232,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Everything one fleet should have.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     gateways: Vec<Name>,
     secrets: Arc<ResourceSet>,
@@ -225,11 +242,13 @@ pub struct Snapshot {
     routes: Arc<ResourceSet>,
     extension_configs: Arc<ResourceSet>,
     filters: Arc<[Filter]>,
+    origin: Origin,
 }
 
 /// One Gateway's filter, before it is decided where the module comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Filter {
+    gateway: Name,
     name: Name,
     configuration: Arc<str>,
 }
@@ -238,6 +257,22 @@ impl Snapshot {
     /// The Gateways whose documents made it; none for a fleet that no Gateway names.
     pub fn gateways(&self) -> &[Name] {
         &self.gateways
+    }
+
+    /// Says which documents it was made of, for [`Snapshot::parts`].
+    pub fn came_from(&self, accepted: &Arc<Accepted>) {
+        self.origin.set(accepted);
+    }
+
+    /// The parts of documents that a resource was made of, the most telling first.
+    pub fn parts(&self, kind: Kind, resource: &str) -> Vec<Part> {
+        origin::parts(&self.origin.get(), &self.gateways, kind, resource)
+    }
+
+    /// One of the documents it was made of, as JSON.
+    pub fn document(&self, kind: document::kind::Kind, name: &str) -> Option<serde_json::Value> {
+        let accepted = self.origin.get();
+        accepted.documents.get(&(kind, name.to_owned())).map(Stored::value)
     }
 
     /// The resources of one kind.
@@ -279,6 +314,7 @@ impl Snapshot {
             routes: Arc::clone(&self.routes),
             extension_configs: Arc::new(build::local_filters(&self.filters, path)),
             filters: Arc::clone(&self.filters),
+            origin: self.origin.clone(),
         }
     }
 
@@ -287,8 +323,17 @@ impl Snapshot {
     #[must_use]
     fn sharing(self, last: Option<&Self>) -> Self {
         let Some(last) = last else { return self };
-        let Self { gateways, secrets, clusters, endpoints, listeners, routes, extension_configs, filters } =
-            self;
+        let Self {
+            gateways,
+            secrets,
+            clusters,
+            endpoints,
+            listeners,
+            routes,
+            extension_configs,
+            filters,
+            origin,
+        } = self;
         Self {
             gateways,
             secrets: share(&secrets, &last.secrets),
@@ -298,6 +343,7 @@ impl Snapshot {
             routes: share(&routes, &last.routes),
             extension_configs: share(&extension_configs, &last.extension_configs),
             filters,
+            origin,
         }
     }
 }

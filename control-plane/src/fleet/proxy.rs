@@ -53,6 +53,18 @@ pub(crate) enum Answer {
     Refused(String, Kind, Refused),
 }
 
+impl Answer {
+    /// The answer of a proxy that uses several streams.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (refused @ Self::Refused(..), _) | (_, refused @ Self::Refused(..)) => refused,
+            (Self::Connecting, _) | (_, Self::Connecting) => Self::Connecting,
+            (Self::None, _) | (_, Self::None) => Self::None,
+            (Self::Accepted, Self::Accepted) => Self::Accepted,
+        }
+    }
+}
+
 /// One connected proxy.
 #[derive(Debug)]
 pub(super) struct Proxy {
@@ -98,6 +110,21 @@ impl Proxy {
 
     pub(super) fn standing(&self) -> Standing {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives it something to try, or takes that back.
+    pub(super) fn offer(&self, offered: Option<&Arc<Snapshot>>) {
+        self.trial.send_if_modified(|trial| {
+            let same = match (trial.as_ref(), offered) {
+                (Some(trial), Some(offered)) => Arc::ptr_eq(trial, offered),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                *trial = offered.cloned();
+            }
+            !same
+        });
     }
 
     pub(super) fn answer(&self, snapshot: &Arc<Snapshot>, other: &Snapshot) -> Answer {

@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::resource::extension_config::{self, Module, Proxy};
 use crate::resource::{cluster, endpoint, listener, route};
 
+use super::origin::Origin;
 use super::revision::Revisions;
 use super::{Filter, Resource, ResourceSet, Snapshot};
 
@@ -39,6 +40,40 @@ impl Builder {
         &self.last
     }
 
+    /// `snapshot` in a form that replaces `tried`, a newer one that some proxies have: a filter keeps the configuration with the highest
+    /// revision, so where the two differ the older one is given a new one.
+    pub fn renewed(&mut self, snapshot: &Arc<Snapshot>, tried: &Snapshot, now: u64) -> Arc<Snapshot> {
+        let mut changed = false;
+        let filters: Vec<_> = snapshot
+            .filters
+            .iter()
+            .map(|filter| {
+                let other = tried.filters.iter().find(|other| other.name == filter.name);
+                if other.is_none_or(|other| other.configuration == filter.configuration) {
+                    return filter.clone();
+                }
+                let Ok(mut configuration) = serde_json::from_str::<Configuration>(&filter.configuration)
+                else {
+                    return filter.clone();
+                };
+                changed = true;
+                configuration.revision = self.revisions.renewed(&filter.gateway, now);
+                Filter { configuration: json(&configuration).into(), ..filter.clone() }
+            })
+            .collect();
+        if !changed {
+            return Arc::clone(snapshot);
+        }
+        let extension_configs = self.extension_configs(&filters);
+        Arc::new(Snapshot { extension_configs, filters: filters.into(), ..Snapshot::clone(snapshot) })
+    }
+
+    fn extension_configs(&self, filters: &[Filter]) -> Arc<ResourceSet> {
+        set(filters.iter().map(|Filter { name, configuration, gateway: _ }| {
+            Resource::filter(name, configuration, &self.module_sha256)
+        }))
+    }
+
     /// The revisions in use, for keeping.
     pub fn revisions(&mut self) -> &mut Revisions {
         &mut self.revisions
@@ -65,9 +100,6 @@ impl Builder {
             backends.iter().map(|(name, backend)| Resource::new(name, &cluster::cluster(name, backend)));
         let endpoints =
             backends.iter().map(|(name, b)| Resource::new(name, &endpoint::load_assignment(name, b)));
-        let configs = filters
-            .iter()
-            .map(|Filter { name, configuration }| Resource::filter(name, configuration, &self.module_sha256));
         Snapshot {
             gateways: gateways.iter().map(|name| (*name).into()).collect(),
             // Certificates are not available yet.
@@ -76,8 +108,9 @@ impl Builder {
             endpoints: set(endpoints),
             listeners: set(listeners),
             routes: set(routes),
-            extension_configs: set(configs),
+            extension_configs: self.extension_configs(&filters),
             filters: filters.into(),
+            origin: Origin::default(),
         }
     }
 
@@ -87,7 +120,8 @@ impl Builder {
         // A different module reads the same configuration anew, so it counts as a change.
         let content = json(&configuration);
         configuration.revision = self.revisions.of(gateway, &[&content, &self.module_sha256], now);
-        Filter { name: extension_config::name(gateway).into(), configuration: json(&configuration).into() }
+        let configuration = json(&configuration).into();
+        Filter { gateway: gateway.into(), name: extension_config::name(gateway).into(), configuration }
     }
 }
 
@@ -99,7 +133,7 @@ fn json(configuration: &Configuration) -> String {
 
 /// The extension configs of filters whose module is on the proxy's own disk.
 pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
-    ResourceSet::new(filters.iter().map(|Filter { name, configuration }| {
+    ResourceSet::new(filters.iter().map(|Filter { name, configuration, gateway: _ }| {
         let module = Module::Local { path };
         let config = extension_config::extension_config(name, configuration, module, Proxy::Starting);
         Arc::new(Resource::new(name, &config))

@@ -29,6 +29,9 @@ pub struct Revisions {
 struct Entry {
     content: String,
     revision: u64,
+    /// The largest that was ever given out; larger than `revision` if older content had to be given a new one.
+    #[serde(default)]
+    highest: u64,
 }
 
 /// The state directory can't be used.
@@ -81,16 +84,25 @@ impl Revisions {
         match self.entries.get_mut(gateway) {
             Some(entry) if entry.content == content => entry.revision,
             Some(entry) => {
-                *entry = Entry { content, revision: now.max(entry.revision.saturating_add(1)) };
+                let revision = entry.next(now);
+                *entry = Entry { content, revision, highest: revision };
                 self.saved = false;
                 entry.revision
             }
             None => {
-                self.entries.insert(gateway.to_owned(), Entry { content, revision: now });
+                self.entries.insert(gateway.to_owned(), Entry { content, revision: now, highest: now });
                 self.saved = false;
                 now
             }
         }
+    }
+
+    /// A new revision for earlier content that is to replace the newest. The newest keeps its own.
+    pub(super) fn renewed(&mut self, gateway: &str, now: u64) -> u64 {
+        let Some(entry) = self.entries.get_mut(gateway) else { return now };
+        entry.highest = entry.next(now);
+        self.saved = false;
+        entry.highest
     }
 
     /// Writes what has changed to the state directory, if there is one: whole or not at all.
@@ -109,6 +121,12 @@ impl Revisions {
     }
 }
 
+impl Entry {
+    fn next(&self, now: u64) -> u64 {
+        now.max(self.revision.max(self.highest).saturating_add(1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +141,16 @@ mod tests {
         assert_eq!(revisions.of("edge", &["a"], 2_000), 2_001);
         assert_eq!(revisions.of("edge", &["b"], 500), 2_002);
         assert_eq!(revisions.of("other", &["b"], 500), 500);
+    }
+
+    #[test]
+    fn earlier_content_that_replaces_the_newest_is_newer_and_leaves_the_newest_its_revision() {
+        let mut revisions = Revisions::default();
+        assert_eq!(revisions.of("edge", &["a"], 1_000), 1_000);
+        assert_eq!(revisions.of("edge", &["b"], 2_000), 2_000);
+        assert_eq!(revisions.renewed("edge", 2_000), 2_001);
+        assert_eq!(revisions.of("edge", &["b"], 3_000), 2_000);
+        assert_eq!(revisions.of("edge", &["c"], 500), 2_002);
     }
 
     #[test]

@@ -1,0 +1,239 @@
+//! The way from documents to what each proxy is to have, with links in place of proxies.
+
+use super::*;
+use crate::fleet::Link;
+use crate::fleet::PushView;
+use crate::resource::tests::model;
+use crate::snapshot::revision::Revisions;
+use crate::stream::Node;
+
+struct Scene {
+    publisher: Publisher,
+    cache: Arc<Cache>,
+    fleets: Fleets,
+    revision: u64,
+}
+
+impl Scene {
+    /// A fleet `edge` with this `push`, whose proxies have what comes of [`Scene::edit`]`("a", ...)`.
+    fn new() -> Self {
+        let (cache, fleets) = (Arc::new(Cache::default()), Fleets::default());
+        let builder = Builder::new("00", Revisions::default());
+        let publisher = Publisher::new(builder, Arc::clone(&cache), fleets.clone());
+        Self { publisher, cache, fleets, revision: 0 }
+    }
+
+    /// New documents: where all requests go, and the rate that the filter admits.
+    fn edit(&mut self, push: &str, backend: &str, rate: &str) {
+        self.revision += 1;
+        let gateway = format!("{{fleet: edge, {push} listeners: [{{name: web, port: 80, protocol: HTTP}}]}}");
+        let route = format!(
+            "{{parentRefs: [{{name: edge}}], rules: [{{name: all, backendRefs: [{{name: {backend}}}]}}]}}"
+        );
+        let policy = format!(
+            "{{targetRefs: [{{kind: Gateway, name: edge}}], rateLimits: [{{name: all, rate: {rate}}}]}}"
+        );
+        let documents = [
+            ("Gateway", "edge", gateway.as_str()),
+            ("Route", "all", &route),
+            ("Backend", "a", "{endpoints: []}"),
+            ("Backend", "b", "{endpoints: []}"),
+            ("TrafficPolicy", "guard", &policy),
+        ];
+        let accepted =
+            Accepted { revision: self.revision, model: Arc::new(model(&documents)), ..Accepted::default() };
+        self.publisher.edited(&Arc::new(accepted));
+    }
+
+    fn connect(&self, id: &str) -> Link {
+        self.fleets.connected(&Node { id: id.into(), fleet: "edge".into(), ..Node::default() }, None)
+    }
+
+    /// What the fleet has.
+    fn in_use(&self) -> Arc<Snapshot> {
+        self.cache.subscribe("edge").borrow().clone().unwrap()
+    }
+
+    /// What this proxy is to have.
+    fn target(&self, link: &mut Link) -> Arc<Snapshot> {
+        link.trial().unwrap_or_else(|| self.in_use())
+    }
+
+    fn push(&self) -> PushView {
+        self.fleets.view()[0].push.clone()
+    }
+
+    fn look(&mut self, seconds: u64) -> Option<u64> {
+        self.publisher.look(Duration::from_secs(seconds)).map(|next| next.as_secs())
+    }
+}
+
+/// Refuses every resource of one kind.
+fn refuse(link: &Link, kind: Kind, snapshot: &Snapshot) {
+    let resources = snapshot.set(kind).iter();
+    let refused = Refused {
+        version: Arc::clone(snapshot.set(kind).version()),
+        reason: "no".into(),
+        resources: resources.map(|one| (Arc::clone(one.name()), Arc::clone(one.version()))).collect(),
+        cause: None,
+        retried: false,
+    };
+    link.refused(kind, refused);
+}
+
+const GUARDED: &str = "push: {canaries: 1, timeout: 5s},";
+
+#[test]
+fn without_push_everybody_gets_it_at_once() {
+    let mut scene = Scene::new();
+    scene.edit("", "a", "1/s");
+    let first = scene.in_use();
+    scene.edit("", "b", "1/s");
+    assert!(!Arc::ptr_eq(&first, &scene.in_use()));
+    assert_eq!(scene.push(), PushView::Everywhere);
+}
+
+#[test]
+fn a_snapshot_that_a_canary_accepts_goes_to_all() {
+    let mut scene = Scene::new();
+    scene.edit(GUARDED, "a", "1/s");
+    let (mut one, mut two) = (scene.connect("one"), scene.connect("two"));
+    let first = scene.in_use();
+    one.settled(&first);
+    two.settled(&first);
+    scene.edit(GUARDED, "b", "1/s");
+    assert_eq!(scene.look(0), Some(5));
+    let tried = scene.target(&mut one);
+    assert!(!Arc::ptr_eq(&tried, &first));
+    assert!(Arc::ptr_eq(&scene.target(&mut two), &first));
+    assert_eq!(scene.push(), PushView::Trying { in_use: 1, canaries: vec!["one".into()] });
+    assert!(!scene.fleets.view()[0].in_force);
+    // Whoever connects meanwhile gets what was accepted.
+    assert!(Arc::ptr_eq(&scene.target(&mut scene.connect("three")), &first));
+
+    one.settled(&tried);
+    assert_eq!(scene.look(1), None);
+    assert!(Arc::ptr_eq(&scene.in_use(), &tried));
+    assert!(Arc::ptr_eq(&scene.target(&mut one), &tried));
+    assert!(Arc::ptr_eq(&scene.target(&mut two), &tried));
+    assert_eq!(scene.push(), PushView::Everywhere);
+    two.settled(&tried);
+    assert!(scene.fleets.view()[0].in_force);
+}
+
+#[test]
+fn a_refusal_stops_it_and_a_fixed_edit_starts_anew() {
+    let mut scene = Scene::new();
+    scene.edit(GUARDED, "a", "1/s");
+    let (mut one, mut two) = (scene.connect("one"), scene.connect("two"));
+    let first = scene.in_use();
+    one.settled(&first);
+    two.settled(&first);
+    scene.edit(GUARDED, "b", "1/s");
+    scene.look(0);
+    let tried = scene.target(&mut one);
+    refuse(&one, Kind::Route, &tried);
+    one.settled(&tried);
+    assert_eq!(scene.look(1), None);
+    assert!(matches!(scene.push(), PushView::Stopped { in_use: 1, by, .. } if by == "one"));
+    for link in [&mut one, &mut two, &mut scene.connect("three")] {
+        assert!(Arc::ptr_eq(&scene.target(link), &first), "everybody stays on the last accepted one");
+    }
+    // The same again, from documents that differ elsewhere: nothing is tried.
+    scene.edit(GUARDED, "b", "1/s");
+    assert_eq!(scene.look(2), None);
+    assert!(Arc::ptr_eq(&scene.target(&mut one), &first));
+    assert!(matches!(scene.push(), PushView::Stopped { in_use: 1, .. }));
+
+    one.accepted(Kind::Route, first.set(Kind::Route).version(), false);
+    one.settled(&first);
+    scene.edit(GUARDED, "b", "2/s");
+    scene.look(3);
+    let fixed = scene.target(&mut one);
+    assert!(!Arc::ptr_eq(&fixed, &first));
+    one.settled(&fixed);
+    scene.look(4);
+    assert!(Arc::ptr_eq(&scene.in_use(), &fixed));
+    assert_eq!(scene.push(), PushView::Everywhere);
+}
+
+#[test]
+fn an_edit_taken_back_needs_no_trial() {
+    let mut scene = Scene::new();
+    scene.edit(GUARDED, "a", "1/s");
+    let mut one = scene.connect("one");
+    let first = scene.in_use();
+    one.settled(&first);
+    scene.edit(GUARDED, "b", "1/s");
+    scene.look(0);
+    let tried = scene.target(&mut one);
+    refuse(&one, Kind::Route, &tried);
+    scene.look(1);
+    scene.edit(GUARDED, "a", "1/s");
+    assert_eq!(scene.push(), PushView::Everywhere);
+    assert!(Arc::ptr_eq(&scene.target(&mut one), &first));
+    assert_eq!(scene.fleets.view()[0].revision, Some(3));
+}
+
+#[test]
+fn what_was_refused_before_and_has_not_changed_is_not_held_against_an_edit() {
+    let mut scene = Scene::new();
+    scene.edit(GUARDED, "a", "1/s");
+    let mut one = scene.connect("one");
+    let first = scene.in_use();
+    refuse(&one, Kind::Listener, &first);
+    one.settled(&first);
+    scene.edit(GUARDED, "b", "1/s");
+    scene.look(0);
+    let tried = scene.target(&mut one);
+    one.settled(&tried);
+    scene.look(1);
+    assert!(Arc::ptr_eq(&scene.in_use(), &tried));
+}
+
+#[test]
+fn a_filter_that_some_have_tried_is_replaced_by_the_old_one_with_a_newer_revision() {
+    let mut scene = Scene::new();
+    scene.edit(GUARDED, "a", "1/s");
+    let mut one = scene.connect("one");
+    let first = scene.in_use();
+    one.settled(&first);
+    scene.edit(GUARDED, "b", "9/s");
+    scene.look(0);
+    let tried = scene.target(&mut one);
+    refuse(&one, Kind::Route, &tried);
+    scene.look(1);
+    let back = scene.target(&mut one);
+    let version = |snapshot: &Snapshot, kind: Kind| Arc::clone(snapshot.set(kind).version());
+    assert_ne!(version(&back, Kind::ExtensionConfig), version(&first, Kind::ExtensionConfig));
+    assert_ne!(version(&back, Kind::ExtensionConfig), version(&tried, Kind::ExtensionConfig));
+    assert_eq!(version(&back, Kind::Route), version(&first, Kind::Route));
+    assert!(Arc::ptr_eq(&back, &scene.in_use()));
+}
+
+#[test]
+fn taking_the_guard_away_ends_the_trial() {
+    let mut scene = Scene::new();
+    scene.edit(GUARDED, "a", "1/s");
+    let mut one = scene.connect("one");
+    let first = scene.in_use();
+    one.settled(&first);
+    scene.edit(GUARDED, "b", "1/s");
+    scene.look(0);
+    scene.edit("", "b", "1/s");
+    assert_eq!(scene.push(), PushView::Everywhere);
+    assert!(!Arc::ptr_eq(&scene.in_use(), &first));
+    assert!(Arc::ptr_eq(&scene.target(&mut one), &scene.in_use()));
+}
+
+#[test]
+fn the_most_careful_gateway_of_a_fleet_counts() {
+    let documents = [
+        ("Gateway", "a", "{fleet: edge, push: {canaries: 3, timeout: 1s}}"),
+        ("Gateway", "b", "{fleet: edge, push: {}}"),
+        ("Gateway", "c", "{fleet: other}"),
+    ];
+    let model = model(&documents);
+    assert_eq!(guard_of(&model, "edge"), Some(Guard { canaries: 3, timeout: Duration::from_secs(5) }));
+    assert_eq!(guard_of(&model, "other"), None);
+}

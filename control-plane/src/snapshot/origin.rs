@@ -1,0 +1,111 @@
+//! Which documents a resource was made of, so that a proxy's refusal can be traced back to what somebody wrote.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::Name;
+use crate::document::kind;
+use crate::resource::{Kind, extension_config, listener};
+use crate::store::Accepted;
+
+/// The documents of a snapshot. Newer ones that make the same snapshot replace them, so they are no part of what a snapshot is.
+#[derive(Debug, Default)]
+pub(super) struct Origin(ArcSwap<Accepted>);
+
+/// A part of a document that goes into a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The document's kind.
+    pub kind: kind::Kind,
+    /// Its name.
+    pub name: String,
+    /// The field below which everything that matters stands; empty for the whole document.
+    pub field: String,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
+
+impl Clone for Origin {
+    fn clone(&self) -> Self {
+        Self(ArcSwap::new(self.0.load_full()))
+    }
+}
+
+impl Origin {
+    pub(super) fn set(&self, accepted: &Arc<Accepted>) {
+        self.0.store(Arc::clone(accepted));
+    }
+
+    pub(super) fn get(&self) -> Arc<Accepted> {
+        self.0.load_full()
+    }
+}
+
+/// What a resource was made of, the most telling part first: the one to name where nothing tells them apart.
+pub(super) fn parts(accepted: &Accepted, gateways: &[Name], kind: Kind, resource: &str) -> Vec<Part> {
+    match kind {
+        // Secrets are not made of documents yet.
+        Kind::Secret => Vec::new(),
+        Kind::Cluster => vec![part(kind::Kind::Backend, resource, "")],
+        Kind::Endpoints => {
+            vec![
+                part(kind::Kind::Backend, resource, "spec.endpoints"),
+                part(kind::Kind::Backend, resource, ""),
+            ]
+        }
+        Kind::Listener | Kind::Route => listeners(accepted, gateways, kind, resource),
+        Kind::ExtensionConfig => filter(accepted, gateways, resource),
+    }
+}
+
+fn listeners(accepted: &Accepted, gateways: &[Name], kind: Kind, resource: &str) -> Vec<Part> {
+    let model = &accepted.model;
+    let mut parts = Vec::new();
+    for gateway in gateways {
+        let Some(document) = model.gateways.get(&**gateway) else { continue };
+        for (i, one) in document.listeners.iter().enumerate() {
+            let name = if kind == Kind::Route {
+                listener::route_config_name(one)
+            } else {
+                listener::resource_name(one)
+            };
+            if name != resource {
+                continue;
+            }
+            let itself = part(kind::Kind::Gateway, gateway, &format!("spec.listeners[{i}]"));
+            if kind == Kind::Listener {
+                parts.push(itself);
+                continue;
+            }
+            let routes: Vec<_> = model.routes_of(gateway, one).map(|attached| attached.name).collect();
+            if routes.len() != 1 {
+                parts.push(itself);
+            }
+            parts.extend(routes.into_iter().map(|route| part(kind::Kind::Route, route, "")));
+        }
+    }
+    parts
+}
+
+fn filter(accepted: &Accepted, gateways: &[Name], resource: &str) -> Vec<Part> {
+    let gateway = gateways.iter().find(|gateway| extension_config::name(gateway) == resource);
+    let Some(gateway) = gateway else { return Vec::new() };
+    let policies = accepted.model.filter_configuration(gateway).policies;
+    let mut parts = Vec::new();
+    if policies.len() != 1 {
+        parts.push(part(kind::Kind::Gateway, gateway, ""));
+    }
+    parts.extend(policies.iter().map(|policy| part(kind::Kind::TrafficPolicy, &policy.name, "")));
+    parts
+}
+
+fn part(kind: kind::Kind, name: &str, field: &str) -> Part {
+    Part { kind, name: name.to_owned(), field: field.to_owned() }
+}
