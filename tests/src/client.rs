@@ -57,9 +57,19 @@ impl Client {
         Ok(Self { runtime: Arc::clone(&self.runtime), http: Self::pool()? })
     }
 
+    /// The same client with a connection of its own that speaks HTTP/2 from the beginning, as gRPC clients do.
+    pub fn http2(&self) -> Result<Self> {
+        let http = Self::builder().http2_prior_knowledge().build()?;
+        Ok(Self { runtime: Arc::clone(&self.runtime), http })
+    }
+
     fn pool() -> Result<reqwest::Client> {
+        Ok(Self::builder().build()?)
+    }
+
+    fn builder() -> reqwest::ClientBuilder {
         // No proxy from the environment: everything is on this machine.
-        Ok(reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?)
+        reqwest::Client::builder().no_proxy().timeout(TIMEOUT)
     }
 
     /// Runs something beside everything else, until it or the process ends.

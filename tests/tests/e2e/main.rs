@@ -5,16 +5,27 @@
 //! deadline; a bound on a count is an invariant or so wide that chance does not reach it, and no bound is on speed.
 
 mod breaker;
+mod breaker_timeline;
 mod check;
 mod counters;
 mod demo;
+mod exact_rates;
+mod faults;
 mod hot_edit;
 mod hot_edit_refused;
+mod key_sources;
+mod limits;
+mod make_before_break;
+mod many_keys;
 mod rate_limit;
 mod restart;
 mod route_key;
 mod routing;
 mod serve;
+mod stage;
 mod static_configuration;
+mod text;
+mod trap;
 mod upstream;
+mod variants;
 mod world;

@@ -13,6 +13,8 @@ use spillway_tests::scene::Scene;
 use spillway_tests::upstream::Upstreams;
 use spillway_tests::wait;
 
+pub(crate) use crate::text::TO_ALPHA;
+
 /// A Gateway and two Backends; the names in capitals stand for ports.
 const BASE: &str = "\
 apiVersion: spillway.dev/v1
@@ -35,18 +37,6 @@ spec: {endpoints: [{address: 127.0.0.1, port: BETA}]}
 
 /// Request headers.
 pub(crate) type Headers = &'static [(&'static str, &'static str)];
-
-/// A Route of everything to alpha.
-pub(crate) const TO_ALPHA: &str = "\
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: site}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-    - name: all
-      backendRefs: [{name: alpha}]
-";
 
 /// One test's programs.
 pub(crate) struct World {

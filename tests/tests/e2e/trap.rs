@@ -1,0 +1,155 @@
+//! A VM that breaks down.
+//!
+//! The product has no way to be broken, so the test breaks its own copy of the module: whatever has forty headers or more executes an
+//! `unreachable` before the filter's own code.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use spillway_tests::artifacts;
+use spillway_tests::load::Load;
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+use walrus::ir::BinaryOp;
+use walrus::{ExportItem, FunctionBuilder, Module, ValType};
+
+use crate::text::{TO_ALPHA, care};
+use crate::world::World;
+
+/// Requests in the tests have some ten headers; Envoy lets a hundred through.
+const TOO_MANY: i32 = 40;
+const CALLBACK: &str = "proxy_on_request_headers";
+
+/// The filter, with a hole in it.
+fn fragile(file: &Path) -> Result<()> {
+    let mut module = Module::from_buffer(&fs::read(artifacts::filter()?)?)?;
+    let export = module.exports.iter().find(|export| export.name == CALLBACK);
+    let export = export.with_context(|| format!("the module does not export {CALLBACK}"))?;
+    let (id, ExportItem::Function(callback)) = (export.id(), export.item) else {
+        bail!("{CALLBACK} is no function")
+    };
+    // context, number of headers, end of stream
+    let arguments = [ValType::I32; 3].map(|kind| module.locals.add(kind));
+    let [_, headers, _] = arguments;
+    let mut wrapper = FunctionBuilder::new(&mut module.types, &[ValType::I32; 3], &[ValType::I32]);
+    let mut body = wrapper.func_body();
+    body.local_get(headers).i32_const(TOO_MANY).binop(BinaryOp::I32GeU);
+    body.if_else(
+        None,
+        |broken| {
+            broken.unreachable();
+        },
+        |_| {},
+    );
+    for argument in arguments {
+        body.local_get(argument);
+    }
+    body.call(callback);
+    let wrapper = wrapper.finish(arguments.to_vec(), &mut module.funcs);
+    module.exports.get_mut(id).item = ExportItem::Function(wrapper);
+    fs::write(file, module.emit_wasm())?;
+    Ok(())
+}
+
+/// Sends a request that breaks the VM of the worker that gets it, and says what it was answered.
+fn break_down(world: &World) -> Result<String> {
+    let mut stream = TcpStream::connect(world.web.address())?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let headers = "x-a: b\r\n".repeat(usize::try_from(TOO_MANY)?);
+    stream
+        .write_all(format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+/// So many slow requests at once, each of a user of its own: how many were admitted, how many rejected by the bulkhead.
+fn fill(world: &World, attempt: u32, requests: usize) -> Result<(usize, usize)> {
+    let load = Load::get(world.url("/")).header("x-user", &format!("fill-{attempt}-{{n}}"));
+    let load = load.concurrency(requests).requests(requests);
+    let report = load.run(&world.client.reconnected()?)?;
+    let full = report.records.iter().filter(|record| {
+        record
+            .outcome
+            .as_ref()
+            .is_ok_and(|outcome| outcome.rejected_by.as_deref() == Some("concurrency/care/pool"))
+    });
+    Ok((report.count(200), full.count()))
+}
+
+#[test]
+fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
+    const POOL: usize = 6;
+    Scene::play(|scene| {
+        let policy = care(
+            "rateLimits: [{name: spent, key: [{header: x-user}], rate: 1/h, burst: 2}]\n\
+             concurrency: [{name: pool, max: 6}]",
+        );
+        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
+        let built = world.envoy.stat("wasm.envoy.wasm.runtime.v8.created")?;
+        let file = scene.folder().join("fragile.wasm");
+        fragile(&file)?;
+        world.control_plane.restart_with_filter(file)?;
+        wait::until("the VMs of the fragile module", || {
+            let now = world.envoy.stat("wasm.envoy.wasm.runtime.v8.created")?;
+            ensure!(now >= built + 4, "{} VMs were built", now - built);
+            Ok(())
+        })?;
+        world.envoy.wait_settled()?;
+        let spent = [("x-user", "spent")];
+        for expected in [200, 200, 429] {
+            assert_eq!(world.get("/", &spent)?.status, expected);
+        }
+
+        // Streams are in flight on both workers when the VM of one of them breaks down.
+        world.upstreams.answer_slowly("alpha", 200, 1_500)?;
+        let users = Load::get(world.url("/")).header("x-user", "{n}");
+        let mut in_flight =
+            users.clone().concurrency(POOL).requests(POOL).start(&world.client.reconnected()?)?;
+        let before = world.upstreams.requests("alpha")?;
+        wait::until("the pool to be full", || {
+            in_flight.going_on()?;
+            let reached = world.upstreams.requests("alpha")? - before;
+            ensure!(reached >= POOL as u64, "{reached} of {POOL}");
+            Ok(())
+        })?;
+        let answer = break_down(&world)?;
+        ensure!(answer.starts_with("HTTP/1.1 503"), "the request that broke the VM was answered: {answer}");
+        let report = in_flight.wait()?;
+        assert_eq!(report.other_than(&[200, 503]), [].into(), "streams end, with their answer or with 503");
+        world.upstreams.answer_with("alpha", 200)?;
+
+        // Envoy builds a new VM after a second. Until then the worker answers 503; the other one goes on.
+        let mut tries = 0;
+        wait::until("both workers to answer", || {
+            tries += 1;
+            let load = Load::get(world.url("/")).header("x-user", &format!("after-{tries}-{{n}}"));
+            let report = load.concurrency(8).requests(40).run(&world.client.reconnected()?)?;
+            let others = report.other_than(&[200]);
+            ensure!(others.is_empty(), "{others:?}");
+            Ok(())
+        })?;
+
+        // What was spent is spent: limits are in the host.
+        let answer = world.get("/", &spent)?;
+        assert_eq!(
+            (answer.status, answer.header("x-spillway-rejected-by")),
+            (429, Some("rate-limit/care/spent"))
+        );
+
+        // What the broken VM had in flight is no more, and the pool is as large as before, not larger.
+        world.upstreams.answer_slowly("alpha", 200, 1_000)?;
+        let mut tries = 0;
+        wait::until("the whole pool", || {
+            tries += 1;
+            let (admitted, full) = fill(&world, tries, POOL)?;
+            ensure!(admitted == POOL && full == 0, "{admitted} of {POOL} admitted, {full} rejected");
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
