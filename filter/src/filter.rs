@@ -2,13 +2,15 @@
 //!
 //! Envoy gives each configuration a root context of its own and keeps it as long as a stream that began under it lives. So engines
 //! belong to root contexts; what outlives a configuration is in the shared data.
+//!
+//! Envoy is not asked to announce streams: that would be a third call into the VM for each request. A stream belongs to the newest configuration of its
+//! plugin's name; only where plugins of several names share the VM does it have to be asked for that name.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use spillway_policy::config::{ConfigError, Configuration};
-use spillway_policy::engine::{Admission, Engine, Outcome, Verdict};
+use spillway_policy::engine::{Admission, Decision, Engine, Outcome, Verdict};
 
 use crate::host::{HeaderMap, Host, Level};
 use crate::metrics::Metrics;
@@ -27,7 +29,11 @@ const SWEEP: usize = 16;
 #[derive(Debug)]
 pub struct Filter<H> {
     host: H,
+    /// The newest last.
     roots: Vec<Root>,
+    /// Whether their plugins have more than one name.
+    several_names: bool,
+    /// Those that something wants to hear the end of.
     streams: HashMap<u32, Stream, BuildHasherDefault<ContextHasher>>,
     /// Streams that probe a breaker and whose answers may never end.
     probes: Vec<u32>,
@@ -40,6 +46,8 @@ pub struct Filter<H> {
 #[derive(Debug)]
 struct Root {
     context: u32,
+    /// Its plugin's.
+    name: Vec<u8>,
     engine: Engine,
     store_failures: u64,
 }
@@ -50,7 +58,7 @@ struct Stream {
     root: u32,
     /// The request has a body, as every gRPC request has.
     has_body: bool,
-    admission: Option<Admission>,
+    admission: Admission,
 }
 
 /// Whether a request goes on.
@@ -75,17 +83,11 @@ impl<H: Host> Filter<H> {
         Self {
             host,
             roots: Vec::new(),
+            several_names: false,
             streams: HashMap::default(),
             probes: Vec::new(),
             unswept: Vec::new(),
             metrics: Metrics::default(),
-        }
-    }
-
-    /// A context begins. Root contexts (`parent` 0) count from their configuration on.
-    pub fn on_context_create(&mut self, context: u32, parent: u32) {
-        if parent != 0 {
-            self.streams.insert(context, Stream { root: parent, has_body: false, admission: None });
         }
     }
 
@@ -103,12 +105,45 @@ impl<H: Host> Filter<H> {
         }
         self.drop_ended_roots(root);
         self.roots.retain(|other| other.context != root);
-        self.roots.push(Root { context: root, engine, store_failures: 0 });
+        let name = self.plugin_name();
+        if self.roots.iter().any(|other| other.name == name && other.engine.revision() >= engine.revision()) {
+            let name = String::from_utf8_lossy(&name);
+            self.host.log(
+                Level::Warn,
+                &format!(
+                    "spillway: another configuration of the plugin {name:?} is in use and not older; \
+                     from now on this one gets its requests. Give each plugin a name of its own"
+                ),
+            );
+        }
+        self.roots.push(Root { context: root, name, engine, store_failures: 0 });
+        self.count_names();
         self.metrics.announce(&configuration, &self.host);
         if let Err(error) = self.host.set_tick_period(TICK_MILLIS) {
             self.host.log(Level::Warn, &format!("spillway: no ticks, metrics will stay empty: {error}"));
         }
         true
+    }
+
+    /// The name of the plugin whose context the host is in.
+    fn plugin_name(&self) -> Vec<u8> {
+        // A host that knows no such name has all plugins under one.
+        self.host.property("plugin_name").unwrap_or_default()
+    }
+
+    fn count_names(&mut self) {
+        let newest = self.roots.last().map(|root| &root.name);
+        self.several_names = self.roots.iter().any(|root| Some(&root.name) != newest);
+    }
+
+    /// The configuration that a new stream begins under.
+    fn root_of_stream(&self) -> Option<usize> {
+        let newest = self.roots.len().checked_sub(1);
+        if !self.several_names {
+            return newest;
+        }
+        let name = self.plugin_name();
+        self.roots.iter().rposition(|root| root.name == name).or(newest)
     }
 
     fn compile(&self, size: usize) -> Result<(Configuration, Engine), ConfigError> {
@@ -122,67 +157,64 @@ impl<H: Host> Filter<H> {
     /// A request has come. Without a configuration it passes.
     pub fn on_request_headers(&mut self, context: u32, end_of_stream: bool) -> Action {
         self.metrics.request();
-        let Entry::Occupied(mut stream) = self.streams.entry(context) else { return Action::Continue };
-        let root = stream.get().root;
-        let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else {
-            return Action::Continue;
-        };
-        let request = Request::new(&self.host, root.engine.needs());
-        let mut store = SharedData(&self.host);
-        let decision = root.engine.decide(&request, &mut store, self.host.now());
-        if let Some(key) = decision.key {
-            // Without the property the key is not shown; the request is as good as it was.
-            self.host.set_property("spillway_key", key).ok();
+        let Some(root) = self.root_of_stream() else { return Action::Continue };
+        let Self { host, roots, streams, probes, metrics, .. } = self;
+        let Some(root) = roots.get_mut(root) else { return Action::Continue };
+        let request = Request::new(host, root.engine.needs());
+        let decision = root.engine.decide(&request, &mut SharedData(host), host.now());
+        let Decision { key, verdict, shadowed, limits } = decision;
+        // Without the property the key is not shown; the request is as good as it was. So with the others.
+        if let Some(key) = key {
+            host.set_property("spillway_key", key).ok();
         }
-        for shadowed in &decision.shadowed {
-            self.metrics.shadowed(shadowed);
+        for reject in &shadowed {
+            metrics.shadowed(reject);
         }
-        let action = match decision.verdict {
+        if let (Verdict::Admit(_), Some(reject)) = (&verdict, shadowed.first()) {
+            host.set_property("spillway_decision", reject.to_string().as_bytes()).ok();
+        }
+        drop(shadowed);
+        let action = match verdict {
             Verdict::Admit(admission) => {
-                if let Some(limits) = decision.limits {
-                    // The route adds them to the response. Without the properties they are not there.
-                    self.host.set_property("spillway_ratelimit", limits.rate_limit.as_bytes()).ok();
-                    self.host.set_property("spillway_ratelimit_policy", limits.policy.as_bytes()).ok();
+                if let Some(limits) = limits {
+                    // The route adds them to the response.
+                    host.set_property("spillway_ratelimit", limits.rate_limit.as_bytes()).ok();
+                    host.set_property("spillway_ratelimit_policy", limits.policy.as_bytes()).ok();
                 }
                 if admission.is_probe() {
-                    if is_long(&self.host) {
-                        self.probes.push(context);
+                    if is_long(host) {
+                        probes.push(context);
                     }
-                    // A probe is one attempt. If this fails, it counts as its last attempt does.
-                    self.host.set_request_header("x-envoy-max-retries", "0").ok();
+                    if root.engine.enforces_probe(&admission) {
+                        // A probe is one attempt. If this fails, it counts as its last attempt does.
+                        host.set_request_header("x-envoy-max-retries", "0").ok();
+                    }
                 }
                 if admission.is_watched() {
-                    let stream = stream.get_mut();
-                    stream.has_body = !end_of_stream;
-                    stream.admission = Some(admission);
-                } else {
-                    stream.remove();
+                    let root = root.context;
+                    streams.insert(context, Stream { root, has_body: !end_of_stream, admission });
                 }
                 Action::Continue
             }
             Verdict::Reject(reject) => {
-                stream.remove();
-                self.metrics.rejected(&reject);
-                match reject::send(&self.host, &reject, decision.limits) {
+                metrics.rejected(&reject);
+                match reject::send(host, &reject, limits) {
                     Ok(()) => Action::Stop,
                     Err(error) => {
                         // Stopping it now would leave it without any answer.
-                        self.host.log(Level::Error, &format!("spillway: could not reject: {error}"));
+                        host.log(Level::Error, &format!("spillway: could not reject: {error}"));
                         Action::Continue
                     }
                 }
             }
         };
-        root.report(&self.host, &mut self.metrics);
+        root.report(host, metrics);
         action
     }
 
     /// A stream is over. What it was admitted to hears how it ended.
     pub fn on_log(&mut self, context: u32) {
-        let Some(Stream { root, has_body, admission: Some(admission) }) = self.streams.remove(&context)
-        else {
-            return;
-        };
+        let Some(Stream { root, has_body, admission }) = self.streams.remove(&context) else { return };
         let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
         let outcome = outcome::read(&self.host, has_body, root.engine.needs().latency);
         root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
@@ -209,9 +241,7 @@ impl<H: Host> Filter<H> {
     fn resolve_probes(&mut self) {
         let Self { host, roots, streams, probes, metrics, .. } = self;
         probes.retain(|context| {
-            let Some(Stream { root, admission: Some(admission), .. }) = streams.get_mut(context) else {
-                return false;
-            };
+            let Some(Stream { root, admission, .. }) = streams.get_mut(context) else { return false };
             let Some(root) = roots.iter_mut().find(|other| other.context == *root) else { return false };
             if host.set_effective_context(*context).is_err() {
                 return false;
@@ -237,9 +267,7 @@ impl<H: Host> Filter<H> {
     }
 
     fn forget(&mut self, context: u32) {
-        let Some(Stream { root, admission: Some(admission), .. }) = self.streams.remove(&context) else {
-            return;
-        };
+        let Some(Stream { root, admission, .. }) = self.streams.remove(&context) else { return };
         let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
         let outcome = Outcome { client_gone: true, ..Outcome::default() };
         root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
@@ -258,6 +286,7 @@ impl<H: Host> Filter<H> {
         });
         // Further calls are about the context that was called again; it exists, or it would not have been.
         host.set_effective_context(current).ok();
+        self.count_names();
     }
 }
 

@@ -13,9 +13,11 @@ pub(crate) fn send<H: Host>(
     reject: &Reject<'_>,
     limits: Option<Limits<'_>>,
 ) -> Result<(), Refused> {
-    let Reject { kind, policy, rule, status, grpc_status, retry_after_secs, body, headers: own } = *reject;
-    let message = format!("rejected by {}/{policy}/{rule}", kind.as_str());
+    let Reject { kind, status, grpc_status, retry_after_secs, body, headers: own, .. } = *reject;
+    let message = format!("rejected by {reject}");
     let rejected_by = message.strip_prefix("rejected by ").unwrap_or_default();
+    // For the access log; the answer is as good without it.
+    host.set_property("spillway_decision", rejected_by.as_bytes()).ok();
     let retry_after = retry_after_secs.to_string();
     let mut headers = vec![(REJECTED_BY, rejected_by), ("retry-after", retry_after.as_str())];
     if let Some(Limits { rate_limit, policy }) = limits {

@@ -224,6 +224,14 @@ pub struct Transition {
     pub to: BreakerState,
 }
 
+/// `<kind>/<policy>/<rule>`.
+impl std::fmt::Display for Reject<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, policy, rule, .. } = self;
+        write!(f, "{}/{policy}/{rule}", kind.as_str())
+    }
+}
+
 impl<'e> Reject<'e> {
     /// After so many nanoseconds a retry can succeed.
     pub(crate) fn new(

@@ -84,6 +84,7 @@ pub struct Needs {
 /// A compiled configuration and one worker's own state.
 #[derive(Debug)]
 pub struct Engine {
+    revision: u64,
     needs: Needs,
     index: Index,
     plans: Cache<Plan>,
@@ -194,6 +195,7 @@ impl Engine {
         }
         needs.outcomes = !breakers.is_empty() || !bulkheads.is_empty() || !degrading.is_empty();
         Ok(Self {
+            revision,
             needs,
             index,
             plans: Cache::default(),
@@ -216,6 +218,18 @@ impl Engine {
     /// Makes this engine one of the same VM as `other`: the VM's heartbeat, by which others know that what it has in flight still counts, is given by the [`Engine::tick`] of either.
     pub fn join(&mut self, other: &Self) {
         self.presence = other.presence.clone();
+    }
+
+    /// The revision of its configuration.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether a request that probes does so for a breaker that enforces: only then is it sent without retries. Rules in shadow mode change nothing.
+    pub fn enforces_probe(&self, admission: &Admission) -> bool {
+        let enforces =
+            |rule: u32| self.breakers.get(rule as usize).is_some_and(|breaker| !breaker.reaction.is_shadow);
+        admission.watches().any(|(rule, watch)| watch.is_probe() && enforces(rule))
     }
 
     /// What [`Engine::decide`] may ask.

@@ -8,11 +8,10 @@ use walrus::Module;
 
 /// What Envoy calls. It calls every callback that a module exports, and each call costs about a microsecond a request: one that
 /// crept in would be paid by every user, so the list is exact in both directions.
-const EXPORTS: [&str; 8] = [
+const EXPORTS: [&str; 7] = [
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_memory_allocate",
-    "proxy_on_context_create",
     "proxy_on_configure",
     "proxy_on_tick",
     "proxy_on_request_headers",

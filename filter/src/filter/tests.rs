@@ -34,16 +34,14 @@ impl Worker {
 
     fn configure(&mut self, root: u32, json: &str) -> bool {
         self.host.begin(root);
-        self.filter.on_context_create(root, 0);
         let size = self.host.configure(json);
         self.filter.on_configure(root, size)
     }
 
-    fn begin(&mut self, root: u32) -> (u32, Action) {
+    fn begin(&mut self) -> (u32, Action) {
         let stream = self.next;
         self.next += 1;
         self.host.begin(stream);
-        self.filter.on_context_create(stream, root);
         (stream, self.filter.on_request_headers(stream, true))
     }
 
@@ -54,7 +52,7 @@ impl Worker {
 
     /// A whole request that is answered with `status` after 10 ms: workers tell each other of outcomes every few milliseconds.
     fn request(&mut self, status: &[u8]) -> Action {
-        let (stream, action) = self.begin(ROOT);
+        let (stream, action) = self.begin();
         self.host.pass(SECOND / 100);
         self.host.response(&[(":status", status)]);
         self.end(stream);
@@ -116,11 +114,11 @@ fn host_calls(json: &str, status: &[u8]) -> usize {
     host.attribute("response\0flags", &0_u64.to_le_bytes());
     worker.request(status);
     worker.request(status);
-    let (stream, _) = worker.begin(ROOT);
+    let (stream, _) = worker.begin();
     host.response(&[(":status", status)]);
     worker.end(stream);
     host.count();
-    let (stream, _) = worker.begin(ROOT);
+    let (stream, _) = worker.begin();
     worker.end(stream);
     host.count()
 }
@@ -140,8 +138,8 @@ fn a_request_costs_few_host_calls() {
     assert_eq!(host_calls(BREAKER, b"200"), 5, "the clock twice, the backend, status and flags");
     assert_eq!(
         host_calls(LIMIT, b"200"),
-        5,
-        "a reject: the clock, the header, the key, the record read, the answer"
+        6,
+        "a reject: the clock, the header, the key, the record read, the decision, the answer"
     );
 }
 
@@ -170,7 +168,7 @@ fn a_breaker_opens_on_what_on_log_tells_and_closes_after_a_probe_without_retries
     host.attribute("xds\0cluster_name", b"orders-v1");
     host.pass(3 * SECOND);
     host.calls();
-    let (probe, action) = worker.begin(ROOT);
+    let (probe, action) = worker.begin();
     assert_eq!(action, Action::Continue);
     assert!(host.calls().contains(&"set header x-envoy-max-retries: 0".to_owned()));
     assert_eq!(worker.request(b"503"), Action::Stop, "one probe is all");
@@ -194,7 +192,7 @@ fn clients_that_go_away_open_no_breaker() {
     let mut worker = Worker::on(&host, BREAKER);
     host.attribute("xds\0cluster_name", b"orders-v1");
     for _ in 0..20 {
-        let (stream, action) = worker.begin(ROOT);
+        let (stream, action) = worker.begin();
         assert_eq!(action, Action::Continue);
         worker.end(stream);
     }
@@ -220,22 +218,93 @@ fn a_stream_keeps_the_configuration_that_it_began_under() {
     let host = Fake::default();
     let mut worker = Worker::on(&host, BREAKER);
     host.attribute("xds\0cluster_name", b"orders-v1");
-    let old: Vec<_> = (0..3).map(|_| worker.begin(ROOT).0).collect();
+    let old: Vec<_> = (0..3).map(|_| worker.begin().0).collect();
     let second = ROOT + 100;
     assert!(worker.configure(second, LIMIT));
+    host.request(&[("x-tenant-id", b"acme")]);
+    assert_eq!(worker.begin().1, Action::Continue, "the new one has no breaker");
     host.pass(SECOND / 100);
     host.response(&[(":status", b"500")]);
     for stream in old {
         worker.end(stream);
         host.pass(SECOND / 100);
     }
-    assert_eq!(
-        worker.request(b"503"),
-        Action::Stop,
-        "their outcomes counted, and the old root context still serves"
-    );
+    let opened = "spillway_breaker.policy.api.rule.orders.to.open";
+    assert_eq!(host.counter(opened), 1, "their outcomes counted where they began");
+    assert_eq!(worker.begin().1, Action::Continue);
+}
+
+#[test]
+fn plugins_of_several_names_in_one_vm_are_told_apart() {
+    let host = Fake::default();
+    host.attribute("plugin_name", b"spillway/edge");
+    let mut worker = Worker::on(&host, LIMIT);
     host.request(&[("x-tenant-id", b"acme")]);
-    assert_eq!(worker.begin(second).1, Action::Continue, "the new one has no breaker");
+    host.calls();
+    worker.begin();
+    assert!(!host.calls().contains(&"property plugin_name".to_owned()), "one name need not be asked for");
+
+    host.attribute("plugin_name", b"spillway/inner");
+    assert!(worker.configure(ROOT + 1, r#"{"policies": []}"#));
+    let newer = LIMIT.replacen('{', r#"{"revision": 1, "#, 1);
+    assert!(worker.configure(ROOT + 2, &newer));
+    assert!(host.logged().is_empty(), "{}", host.logged());
+    // The first of these would be the newest of all, were it not for the names.
+    host.attribute("plugin_name", b"spillway/edge");
+    let edge: Vec<_> = (0..4).map(|_| worker.begin().1).collect();
+    host.attribute("plugin_name", b"spillway/inner");
+    let inner = worker.begin().1;
+    assert_eq!(edge.iter().filter(|action| action.is_stopped()).count(), 3, "of two tokens one was left");
+    assert_eq!(inner, Action::Stop, "which the edge has taken: the buckets have one name");
+
+    host.end(ROOT);
+    worker.filter.on_tick(ROOT + 2);
+    host.calls();
+    worker.begin();
+    assert!(!host.calls().contains(&"property plugin_name".to_owned()), "the other name is gone");
+}
+
+#[test]
+fn two_configurations_of_one_name_are_a_mistake_that_is_said() {
+    let host = Fake::default();
+    host.attribute("plugin_name", b"spillway/edge");
+    let mut worker = Worker::on(&host, LIMIT);
+    assert!(worker.configure(ROOT + 1, r#"{"policies": []}"#));
+    assert!(host.logged().contains("Give each plugin a name of its own"), "{}", host.logged());
+}
+
+#[test]
+fn the_access_log_hears_who_rejected_or_would_have() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    host.request(&[("x-tenant-id", b"acme")]);
+    worker.request(b"200");
+    worker.request(b"200");
+    assert_eq!(host.property_set("spillway_decision"), None);
+    worker.request(b"429");
+    let expected = Some(b"rate-limit/api/per-tenant".to_vec());
+    assert_eq!(host.property_set("spillway_decision"), expected);
+
+    let shadow = LIMIT.replacen("\"burst\": 2", "\"burst\": 2, \"mode\": \"shadow\"", 1);
+    let mut other = Worker::on(&host, &shadow);
+    assert_eq!(other.request(b"200"), Action::Continue);
+    assert_eq!(host.property_set("spillway_decision"), expected);
+}
+
+#[test]
+fn a_probe_for_a_breaker_in_shadow_mode_may_be_retried() {
+    let host = Fake::default();
+    let shadow = BREAKER.replacen("\"probes\": 1", "\"probes\": 1, \"mode\": \"shadow\"", 1);
+    let mut worker = Worker::on(&host, &shadow);
+    host.attribute("xds\0cluster_name", b"orders-v1");
+    for _ in 0..5 {
+        assert_eq!(worker.request(b"500"), Action::Continue);
+    }
+    host.pass(3 * SECOND);
+    host.calls();
+    worker.request(b"200");
+    assert_eq!(host.counter("spillway_breaker.policy.api.rule.orders.to.half-open"), 1, "it was a probe");
+    assert!(!host.calls().iter().any(|call| call.starts_with("set header")));
 }
 
 #[test]
@@ -243,8 +312,8 @@ fn what_has_ended_is_forgotten_even_where_nobody_says_so() {
     let host = Fake::default();
     let mut worker = Worker::on(&host, BREAKER);
     host.attribute("xds\0cluster_name", b"orders-v1");
-    let (kept, _) = worker.begin(ROOT);
-    let lost: Vec<_> = (0..100).map(|_| worker.begin(ROOT).0).collect();
+    let (kept, _) = worker.begin();
+    let lost: Vec<_> = (0..100).map(|_| worker.begin().0).collect();
     assert_eq!(worker.filter.streams.len(), 101);
     for stream in lost {
         host.end(stream);
@@ -268,7 +337,7 @@ fn rejected_and_unwatched_streams_are_not_kept() {
     let host = Fake::default();
     let mut worker = Worker::on(&host, LIMIT);
     for _ in 0..10 {
-        worker.begin(ROOT);
+        worker.begin();
     }
     assert!(worker.filter.streams.is_empty());
     assert_eq!(host.tick_period(), Some(TICK_MILLIS));
@@ -279,8 +348,6 @@ fn streams_that_nobody_introduced_pass() {
     let host = Fake::default();
     let mut filter = Filter::new(host);
     assert_eq!(filter.on_request_headers(7, false), Action::Continue);
-    filter.on_context_create(8, 5);
-    assert_eq!(filter.on_request_headers(8, false), Action::Continue, "its root has no configuration");
     filter.on_log(8);
     filter.on_log(9);
     filter.on_tick(5);

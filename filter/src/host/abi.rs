@@ -276,12 +276,6 @@ pub(crate) extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     room.as_mut_ptr()
 }
 
-/// A root context (`parent` 0) or a stream begins.
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
-    with_filter((), |filter| filter.on_context_create(context, parent));
-}
-
 /// A root context gets its configuration; 0 refuses it.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
