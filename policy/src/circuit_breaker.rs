@@ -7,8 +7,9 @@
 //!
 //! With `backoff` each half-open that fails makes the next opening longer by `factor`, up to `max`; closing makes it `openFor` again.
 //!
-//! The state is in the store; each worker looks at it again when what it knows is five milliseconds old, and adds the outcomes that it has counted
-//! at most as often. So open means open on every worker within five milliseconds. Tickets for probes are always taken from the store: there are never more than `probes`
+//! The state is in the store; each worker looks at it again when what it knows is five milliseconds old, and adds the outcomes that it has counted by the same visit, a failure
+//! at once if the last one was that long ago. So open means open on every worker within five milliseconds, and what one worker has counted is known to all by its next request after that time, or by
+//! its next tick. Between visits a request costs no shared access at all, open or closed. Tickets for probes are always taken from the store: there are never more than `probes`
 //! of them out and succeeded, whatever the workers do at the same time. One that is not heard of (its worker broke down) is given out again after `openFor`, at least 30 seconds.
 //!
 //! A rule keeps about 4,096 keys in a fixed-size table. A key that finds its place full takes over the breaker with the fewest outcomes in its window; open and half-open ones
@@ -25,6 +26,7 @@ use crate::decision::{Outcome, Transition};
 use crate::engine::Needs;
 use crate::reaction::Reaction;
 use crate::record::Reader;
+use crate::remembered::Remembered;
 use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
@@ -39,8 +41,11 @@ const RECORDS: u16 = 1_024;
 /// How old what a worker knows may be, and what it has counted.
 const PACE: u64 = 5_000_000;
 
-/// For how many keys of one rule a worker remembers what it knows.
-const REMEMBERED: usize = 64;
+/// A key that was asked about so long ago has no claim to its place among those that a worker remembers.
+const FRESH: u64 = 100_000_000;
+
+/// How old it may be that all probes are out: one of them may have been decided.
+const PROBING_PACE: u64 = 1_000_000;
 
 /// A compiled circuit breaker and what this worker knows of it.
 #[derive(Debug)]
@@ -54,14 +59,12 @@ pub(crate) struct Breaker {
     slow: Option<u64>,
     terms: Terms,
     table: Table,
-    /// By fingerprint, [`REMEMBERED`] at most.
-    known: Vec<Known>,
+    known: Remembered<Known>,
 }
 
 /// What a worker knows of one key's breaker.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
-    slot: Slot,
     generation: u64,
     seen: Seen,
     /// When the store was asked.
@@ -78,6 +81,10 @@ enum Seen {
     Nothing,
     Closed,
     Open {
+        until: u64,
+    },
+    /// Half-open, and all tickets are out.
+    Probing {
         until: u64,
     },
 }
@@ -114,8 +121,8 @@ impl Watch {
     }
 }
 
-const fn is_recent(then: u64, now: u64) -> bool {
-    now.abs_diff(then) < PACE
+const fn is_recent(then: u64, now: u64, pace: u64) -> bool {
+    now.abs_diff(then) < pace
 }
 
 impl Breaker {
@@ -148,6 +155,7 @@ impl Breaker {
         };
         let key = RuleKey::compile(&key, needs);
         let table = Table::new("breaker", &policy, &name, (!key.is_empty()).then_some(RECORDS));
+        let known = Remembered::new(table.is_keyed());
         Self {
             policy,
             rule: Rc::from(name.as_str()),
@@ -157,7 +165,7 @@ impl Breaker {
             slow: slow.map(|slow| slow.over.as_nanos()),
             terms,
             table,
-            known: Vec::new(),
+            known,
         }
     }
 
@@ -180,9 +188,12 @@ impl Breaker {
         let watch = |generation| Check::Pass(Some(Watch { slot, generation, ticket: None }));
         let known = self.recall(slot, access);
         match known.seen {
-            Seen::Closed if is_recent(known.asked, now) => return Ok(watch(known.generation)),
+            Seen::Closed if is_recent(known.asked, now, PACE) => return Ok(watch(known.generation)),
             // Nobody ends that before its time.
             Seen::Open { until } if now < until => return Ok(Check::Reject { wait: until - now }),
+            Seen::Probing { until } if now < until && is_recent(known.asked, now, PROBING_PACE) => {
+                return Ok(Check::Reject { wait: 0 });
+            }
             _ => {}
         }
         let permit =
@@ -248,11 +259,13 @@ impl Breaker {
             return Ok(());
         }
         if generation > known.generation {
-            known = Known { slot, generation, ..Known::default() };
+            known = Known { generation, ..Known::default() };
         }
         known.pending.add(Tally::one(failed, slow));
-        self.remember(known);
-        if is_recent(known.counted, now) { Ok(()) } else { self.flush(slot, access) }
+        self.known.put(slot, known);
+        // What is well can wait for the next request that asks the store anyhow, or for the next tick.
+        let waits = !(failed || slow) || is_recent(known.counted, now, PACE);
+        if waits { Ok(()) } else { self.flush(slot, access) }
     }
 
     /// Adds to the store what this worker has counted: what is due, or all.
@@ -261,9 +274,11 @@ impl Breaker {
         S: Store + ?Sized,
     {
         for index in 0..self.known.len() {
-            let Some(known) = self.known.get(index) else { break };
-            if known.pending.total > 0 && (all || !is_recent(known.counted, access.now)) {
-                self.flush(known.slot, access)?;
+            if let Some((slot, known)) = self.known.at(index)
+                && known.pending.total > 0
+                && (all || !is_recent(known.counted, access.now, PACE))
+            {
+                self.flush(slot, access)?;
             }
         }
         Ok(())
@@ -281,33 +296,17 @@ impl Breaker {
     where
         S: Store + ?Sized,
     {
-        if self.known.is_empty() {
-            let size = if self.table.is_keyed() { REMEMBERED } else { 1 };
-            self.known.resize(size, Known::default());
+        if let Some(known) = self.known.get(slot) {
+            return *known;
         }
-        let known = self.place(slot).map(|place| *place).unwrap_or_default();
-        if known.slot == slot {
-            return known;
-        }
-        if known.pending.total > 0 {
+        let now = access.now;
+        let matters = |known: &Known| known.pending.total > 0 || is_recent(known.asked, now, FRESH);
+        if let Some(other) = self.known.in_the_way(slot, matters) {
             // Where the store does not answer, these outcomes are lost: they are the other key's, and there is no place for them.
-            let _ = self.flush(known.slot, access);
+            let _ = self.flush(other, access);
         }
-        let known = Known { slot, ..Known::default() };
-        self.remember(known);
-        known
-    }
-
-    fn remember(&mut self, known: Known) {
-        if let Some(place) = self.place(known.slot) {
-            *place = known;
-        }
-    }
-
-    /// Where a key is remembered, whoever is there now.
-    fn place(&mut self, slot: Slot) -> Option<&mut Known> {
-        let index = slot.fingerprint.checked_rem(self.known.len() as u64)?;
-        self.known.get_mut(usize::try_from(index).ok()?)
+        self.known.put(slot, Known::default());
+        Known::default()
     }
 
     /// Adds what has been counted for a key to its breaker and changes it, as one step. `change` says whether it changed anything; it may
@@ -324,7 +323,7 @@ impl Breaker {
     {
         let now = access.now;
         let terms = self.terms;
-        let known = self.place(slot).filter(|known| known.slot == slot).map(|known| *known);
+        let known = self.known.get(slot).copied();
         let Known { generation, pending, .. } = known.unwrap_or_default();
         for _ in 0..ATTEMPTS {
             let version = self.table.read(slot, access)?;
@@ -333,7 +332,9 @@ impl Breaker {
                 decode(access.bytes, ways).unwrap_or_else(|| [Cell::new(0, terms.part, now); WAYS]);
             let cells = cells.get_mut(..ways).unwrap_or_default();
             let Some((cell, is_new)) = find(cells, slot.fingerprint, unknown, &terms, now) else {
-                self.forget(slot);
+                if known.is_some() {
+                    self.known.put(slot, Known::default());
+                }
                 return Ok(None);
             };
             let before = cell.state.kind();
@@ -353,7 +354,7 @@ impl Breaker {
             }
             if let Some(Known { counted: before, .. }) = known {
                 let counted = if counted { now } else { before };
-                self.remember(Known { counted, ..Known::of(&cell, slot, &terms, now) });
+                self.known.put(slot, Known { counted, ..Known::of(&cell, &terms, now) });
             }
             if cell.state.kind() != before {
                 let (policy, rule) = (Rc::clone(&self.policy), Rc::clone(&self.rule));
@@ -362,12 +363,6 @@ impl Breaker {
             return Ok(Some((value, cell)));
         }
         Err(StoreError)
-    }
-
-    fn forget(&mut self, slot: Slot) {
-        if let Some(place) = self.place(slot).filter(|known| known.slot == slot) {
-            *place = Known { slot, ..Known::default() };
-        }
     }
 }
 
@@ -409,13 +404,14 @@ fn decode(bytes: &[u8], ways: usize) -> Option<[Cell; WAYS]> {
 }
 
 impl Known {
-    fn of(cell: &Cell, slot: Slot, terms: &Terms, now: u64) -> Self {
+    fn of(cell: &Cell, terms: &Terms, now: u64) -> Self {
         let seen = match (cell.state, cell.permit(terms, now)) {
             (State::Closed(_), _) => Seen::Closed,
             (State::Open { .. }, Permit::Reject { wait }) => Seen::Open { until: now.saturating_add(wait) },
+            (State::HalfOpen { deadline, .. }, Permit::Reject { .. }) => Seen::Probing { until: deadline },
             _ => Seen::Nothing,
         };
-        Self { slot, generation: cell.generation, seen, asked: now, ..Self::default() }
+        Self { generation: cell.generation, seen, asked: now, ..Self::default() }
     }
 }
 

@@ -4,20 +4,30 @@
 //! alive. So a VM that breaks down takes its counts with it, some five seconds later, and no count can leak: a request is counted before it passes and no more as
 //! soon as its end is known, however it ended; where the store does not answer at the end, it is told later.
 //!
+//! A place that becomes free stays with the worker that had it, for its next request, as long as a sixteenth of the room that it last saw is not used up by that; what it had no use
+//! for goes back with its next tick. So a worker whose number in flight goes up and down asks the store for nothing but its peaks. There are never more in flight than the limit. A request may
+//! be turned away while other workers keep places that they do not use: at most a sixteenth of what is free for each of them, none where less than sixteen are free, and not for longer
+//! than two ticks.
+//!
 //! The limit is fixed (a bulkhead), or found from latency (`adaptive`), by key.
 //!
 //! Keys with nothing in flight need no place, so the table is for what is in flight at one moment: some 65,536 keys with one worker. A key that finds no place in its record is not
 //! counted, and passes or not as the rule's `onFailure` says.
 
+mod found;
+mod place;
+
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use crate::adaptive::{Bounds, Estimate, Sample};
+use self::found::Found;
+use self::place::{Place, places};
+use crate::adaptive::{Bounds, Sample};
 use crate::config;
 use crate::engine::Needs;
 use crate::presence::{Owner, Presence};
 use crate::reaction::Reaction;
-use crate::record::Reader;
+use crate::remembered::Remembered;
 use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError, Version};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
@@ -25,21 +35,17 @@ use crate::table::{ATTEMPTS, Access, Slot, Table};
 /// Records in the table of a rule with key, of [`MAX_RECORD`] bytes each at the most: 8 MB, if all of them were full at some time.
 const RECORDS: u16 = 8_192;
 
-/// Records in the table of the limits that an adaptive rule with key has found, [`WAYS`] keys in each: half a megabyte for 8,192 keys.
-const ESTIMATES: u16 = 1_024;
-const WAYS: usize = 8;
-
 /// The bytes of a record.
 const MAX_RECORD: usize = 960;
 
-/// How old what a worker knows of an adaptive limit may be, and what it has measured.
-const PACE: u64 = 5_000_000;
+/// A worker keeps this part of what is free for its next requests.
+const SHARE: u32 = 16;
 
 /// How a rule limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Limit {
+#[derive(Debug)]
+enum Limit {
     Fixed(u32),
-    Adaptive(Bounds),
+    Adaptive(Found),
 }
 
 /// A compiled concurrency limit and what this worker holds of it.
@@ -53,23 +59,31 @@ pub(crate) struct Bulkhead {
     pub(crate) degrading: Option<u32>,
     limit: Limit,
     table: Table,
-    estimates: Table,
+    spares: Remembered<Spare>,
     /// The record that was looked at last, from look to take.
     record: Vec<u8>,
     version: Option<Version>,
     /// Ends that the store has not been told.
     owed: Vec<Hold>,
-    found: Found,
+    /// Its engine is about to go: it keeps nothing any more.
+    is_retired: bool,
 }
 
-/// What this worker knows of one key's adaptive limit.
+/// Places that the store counts for this worker and that are free.
 #[derive(Debug, Clone, Copy, Default)]
-struct Found {
-    slot: Slot,
-    limit: u32,
-    asked: u64,
-    /// Answers that the store has not been told.
-    pending: Sample,
+struct Spare {
+    owner: Owner,
+    count: u32,
+    /// The fewest since the last tick: so many were not needed.
+    least: u32,
+    /// What the store counted last, these included.
+    total: u32,
+}
+
+impl Spare {
+    const fn in_flight(&self) -> u32 {
+        self.total.saturating_sub(self.count)
+    }
 }
 
 /// A request's place in the count.
@@ -96,7 +110,7 @@ impl Room {
         u16::try_from(share).unwrap_or(u16::MAX)
     }
 
-    fn is_full(&self) -> bool {
+    const fn is_full(&self) -> bool {
         self.count > self.limit
     }
 }
@@ -113,35 +127,44 @@ impl Bulkhead {
         needs: &mut Needs,
     ) -> Self {
         let config::Concurrency { name, key, max, adaptive, mode, on_failure, response } = rule;
-        let limit = match adaptive {
-            Some(config::Adaptive { min, max }) => Limit::Adaptive(Bounds { min: min.get(), max: max.get() }),
-            None => Limit::Fixed(max.map_or(u32::MAX, NonZeroU32::get)),
-        };
         needs.latency |= adaptive.is_some();
         let key = RuleKey::compile(&key, needs);
-        let rule = Rc::from(name.as_str());
-        let reaction = Reaction::new(mode, on_failure, response);
         let keyed = !key.is_empty();
-        let table = Table::new("flight", &policy, &rule, keyed.then_some(RECORDS));
-        let estimates = Table::new("gradient", &policy, &rule, keyed.then_some(ESTIMATES));
+        let limit = match adaptive {
+            Some(config::Adaptive { min, max }) => {
+                let bounds = Bounds { min: min.get(), max: max.get() };
+                Limit::Adaptive(Found::new(bounds, &policy, &name, keyed))
+            }
+            None => Limit::Fixed(max.map_or(u32::MAX, NonZeroU32::get)),
+        };
+        let table = Table::new("flight", &policy, &name, keyed.then_some(RECORDS));
         Self {
             policy,
-            rule,
+            rule: Rc::from(name.as_str()),
             key,
-            reaction,
+            reaction: Reaction::new(mode, on_failure, response),
             degrading,
             limit,
             table,
-            estimates,
+            spares: Remembered::new(keyed),
             record: Vec::new(),
             version: None,
             owed: Vec::new(),
-            found: Found::default(),
+            is_retired: false,
         }
     }
 
     pub(crate) const fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// Everything that this rule keeps in the store.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
+        let found = match &self.limit {
+            Limit::Adaptive(found) => Some(found.table()),
+            Limit::Fixed(_) => None,
+        };
+        std::iter::once(&self.table).chain(found)
     }
 
     /// Whether there is room for one more. Takes nothing.
@@ -154,17 +177,28 @@ impl Bulkhead {
     where
         S: Store + ?Sized,
     {
-        let limit = match self.limit {
-            Limit::Fixed(limit) => limit,
-            Limit::Adaptive(bounds) => self.limit_of(slot, bounds, access)?,
+        let limit = match &mut self.limit {
+            Limit::Fixed(limit) => *limit,
+            Limit::Adaptive(found) => found.limit(slot, access)?,
         };
         let owner = presence.owner(access.store)?;
-        let count = self.read(slot, presence, access)?.saturating_add(1);
-        let room = Room { slot, limit, owner, count };
+        let room = |in_flight: u32| Room { slot, limit, owner, count: in_flight.saturating_add(1) };
+        if let Some(spare) = self.spare(slot, owner).filter(|spare| spare.count > 0) {
+            let room = room(spare.in_flight());
+            if !room.is_full() {
+                return Ok(Ok(room));
+            }
+        }
+        let total = self.read(slot, presence, access)?;
+        let room = room(total.saturating_sub(self.spare(slot, owner).map_or(0, |spare| spare.count)));
         Ok(if room.is_full() { Err((Full, room)) } else { Ok(room) })
     }
 
-    /// Reads the record into the rule's own buffer: what is in flight.
+    fn spare(&mut self, slot: Slot, owner: Owner) -> Option<&mut Spare> {
+        self.spares.get_mut(slot).filter(|spare| spare.owner == owner)
+    }
+
+    /// Reads the record into the rule's own buffer: what is in flight, and what workers keep.
     fn read<S>(
         &mut self,
         slot: Slot,
@@ -178,13 +212,17 @@ impl Bulkhead {
         std::mem::swap(&mut self.record, access.bytes);
         let counted = |place: &Place| place.fingerprint == slot.fingerprint && !presence.is_gone(place.owner);
         let places = places(&self.record, self.table.is_keyed());
-        Ok(places.filter(counted).fold(0, |sum, place| place.count.saturating_add(sum)))
+        let total = places.filter(counted).fold(0, |sum: u32, place| place.count.saturating_add(sum));
+        if let Some(spare) = self.spares.get_mut(slot) {
+            spare.total = total;
+        }
+        Ok(total)
     }
 
     /// Takes the room that was found, or what is left of it if others were faster.
     pub(crate) fn take<S>(
         &mut self,
-        room: Room,
+        mut room: Room,
         presence: &Presence,
         access: &mut Access<'_, S>,
     ) -> Result<Result<Hold, Full>, StoreError>
@@ -192,14 +230,23 @@ impl Bulkhead {
         S: Store + ?Sized,
     {
         let Room { slot, owner, .. } = room;
-        let mut room = room;
+        if let Some(spare) = self.spare(slot, owner).filter(|spare| spare.count > 0) {
+            spare.count -= 1;
+            spare.least = spare.least.min(spare.count);
+            return Ok(Ok(Hold { slot, owner }));
+        }
         for _ in 0..ATTEMPTS {
             if room.is_full() {
                 return Ok(Err(Full));
             }
             self.change(slot, owner, 1, presence, access)?;
             match self.table.write(slot, self.version, access) {
-                Ok(()) => return Ok(Ok(Hold { slot, owner })),
+                Ok(()) => {
+                    if self.spares.in_the_way(slot, |spare| spare.count > 0).is_none() {
+                        self.spares.put(slot, Spare { owner, total: room.count, ..Spare::default() });
+                    }
+                    return Ok(Ok(Hold { slot, owner }));
+                }
                 Err(CasError::Conflict) => room.count = self.read(slot, presence, access)?.saturating_add(1),
                 Err(CasError::Failed(error)) => return Err(error),
             }
@@ -218,19 +265,45 @@ impl Bulkhead {
     where
         S: Store + ?Sized,
     {
-        let released = self.give_back(hold, presence, access);
+        let released = match self.keep(hold, presence) {
+            Some(in_flight) => Ok(in_flight),
+            None => self.give_back(hold, presence, access),
+        };
         if released.is_err() {
             self.owed.push(hold);
         }
-        let in_flight = *released.as_ref().unwrap_or(&0);
-        if let (Limit::Adaptive(bounds), Some(latency)) = (self.limit, latency) {
+        if let (Limit::Adaptive(found), Some(latency)) = (&mut self.limit, latency) {
+            let in_flight = *released.as_ref().unwrap_or(&0);
             let sample = Sample { count: 1, sum: latency, peak: in_flight.saturating_add(1) };
-            self.measure(hold.slot, bounds, sample, access)?;
+            found.measure(hold.slot, sample, access)?;
         }
         released.map(|_| ())
     }
 
-    /// Tells the store what it has not been told.
+    /// Keeps a place for the next request, if that leaves enough to others: how many are still in flight.
+    fn keep(&mut self, Hold { slot, owner }: Hold, presence: &Presence) -> Option<u32> {
+        let limit = match &self.limit {
+            Limit::Fixed(limit) => *limit,
+            Limit::Adaptive(found) => found.known(slot)?,
+        };
+        // What was counted for a VM that was taken for gone is counted no more.
+        if self.is_retired || presence.me() != Some(owner) {
+            return None;
+        }
+        let spare = self.spare(slot, owner)?;
+        if spare.count >= Self::allowed(limit, spare) {
+            return None;
+        }
+        spare.count += 1;
+        Some(spare.in_flight())
+    }
+
+    /// How many places a worker may keep.
+    const fn allowed(limit: u32, spare: &Spare) -> u32 {
+        limit.saturating_sub(spare.in_flight()) / SHARE
+    }
+
+    /// Tells the store what it has not been told, and gives back what was not needed since the last time, or everything.
     pub(crate) fn settle<S>(
         &mut self,
         all: bool,
@@ -240,15 +313,59 @@ impl Bulkhead {
     where
         S: Store + ?Sized,
     {
+        self.is_retired |= all;
         while let Some(hold) = self.owed.last().copied() {
             self.give_back(hold, presence, access)?;
             self.owed.pop();
         }
-        let due = all || access.now.abs_diff(self.found.asked) >= PACE;
-        if let (Limit::Adaptive(bounds), true, true) = (self.limit, due, self.found.pending.count > 0) {
-            self.refresh(bounds, access)?;
+        for index in 0..self.spares.len() {
+            if let Some((slot, spare)) = self.spares.at(index).filter(|(_, spare)| spare.count > 0) {
+                self.return_spare(slot, spare, presence, access)?;
+            }
         }
-        Ok(())
+        match &mut self.limit {
+            Limit::Adaptive(found) => found.settle(all, access),
+            Limit::Fixed(_) => Ok(()),
+        }
+    }
+
+    fn return_spare<S>(
+        &mut self,
+        slot: Slot,
+        spare: Spare,
+        presence: &Presence,
+        access: &mut Access<'_, S>,
+    ) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        if presence.me() != Some(spare.owner) {
+            self.spares.put(slot, Spare::default());
+            return Ok(());
+        }
+        let limit = match &self.limit {
+            _ if self.is_retired => 0,
+            Limit::Fixed(limit) => *limit,
+            Limit::Adaptive(found) => found.known(slot).unwrap_or(0),
+        };
+        for _ in 0..ATTEMPTS {
+            let total = self.read(slot, presence, access)?;
+            let allowed = Self::allowed(limit, &Spare { total, ..spare });
+            let back = spare.least.max(spare.count.saturating_sub(allowed)).min(spare.count);
+            if back > 0 {
+                let by = i32::try_from(back).map_or(i32::MIN, |back| -back);
+                self.change(slot, spare.owner, by, presence, access)?;
+                match self.table.write(slot, self.version, access) {
+                    Ok(()) => {}
+                    Err(CasError::Conflict) => continue,
+                    Err(CasError::Failed(error)) => return Err(error),
+                }
+            }
+            let count = spare.count - back;
+            self.spares.put(slot, Spare { count, least: count, total: total.saturating_sub(back), ..spare });
+            return Ok(());
+        }
+        Err(StoreError)
     }
 
     /// Says how many are still in flight.
@@ -263,10 +380,14 @@ impl Bulkhead {
     {
         let Hold { slot, owner } = hold;
         for _ in 0..ATTEMPTS {
-            let count = self.read(slot, presence, access)?;
+            let total = self.read(slot, presence, access)?.saturating_sub(1);
             self.change(slot, owner, -1, presence, access)?;
             match self.table.write(slot, self.version, access) {
-                Ok(()) => return Ok(count.saturating_sub(1)),
+                Ok(()) => {
+                    let Some(spare) = self.spares.get_mut(slot) else { return Ok(total) };
+                    spare.total = total;
+                    return Ok(spare.in_flight());
+                }
                 Err(CasError::Conflict) => {}
                 Err(CasError::Failed(error)) => return Err(error),
             }
@@ -306,140 +427,6 @@ impl Bulkhead {
         }
         if bytes.len() > MAX_RECORD { Err(StoreError) } else { Ok(()) }
     }
-
-    /// The limit of a key as of some milliseconds ago.
-    fn limit_of<S>(
-        &mut self,
-        slot: Slot,
-        bounds: Bounds,
-        access: &mut Access<'_, S>,
-    ) -> Result<u32, StoreError>
-    where
-        S: Store + ?Sized,
-    {
-        self.turn_to(slot, bounds, access)?;
-        if self.found.limit == 0 || access.now.abs_diff(self.found.asked) >= PACE {
-            self.refresh(bounds, access)?;
-        }
-        Ok(self.found.limit)
-    }
-
-    fn measure<S>(
-        &mut self,
-        slot: Slot,
-        bounds: Bounds,
-        sample: Sample,
-        access: &mut Access<'_, S>,
-    ) -> Result<(), StoreError>
-    where
-        S: Store + ?Sized,
-    {
-        self.turn_to(slot, bounds, access)?;
-        self.found.pending.add(sample);
-        let due = access.now.abs_diff(self.found.asked) >= PACE;
-        if due { self.refresh(bounds, access) } else { Ok(()) }
-    }
-
-    /// Forgets another key's limit, after telling what was measured for it.
-    fn turn_to<S>(&mut self, slot: Slot, bounds: Bounds, access: &mut Access<'_, S>) -> Result<(), StoreError>
-    where
-        S: Store + ?Sized,
-    {
-        if self.found.slot != slot {
-            if self.found.pending.count > 0 {
-                self.refresh(bounds, access)?;
-            }
-            self.found = Found { slot, ..Found::default() };
-        }
-        Ok(())
-    }
-
-    /// Tells the store what was measured and reads the limit.
-    fn refresh<S>(&mut self, bounds: Bounds, access: &mut Access<'_, S>) -> Result<(), StoreError>
-    where
-        S: Store + ?Sized,
-    {
-        let Found { slot, pending, .. } = self.found;
-        // The keys' own tables differ in size.
-        let place =
-            if self.estimates.is_keyed() { Slot { record: slot.record % ESTIMATES, ..slot } } else { slot };
-        for _ in 0..ATTEMPTS {
-            let version = self.estimates.read(place, access)?;
-            let mut keys = decode(access.bytes);
-            let found = keys.iter().position(|(fingerprint, _)| *fingerprint == slot.fingerprint);
-            // The key that was measured longest ago is forgotten for a new one.
-            let oldest =
-                || (0..WAYS).min_by_key(|index| keys.get(*index).map(|(_, estimate)| estimate.age_key()));
-            let index = found.or_else(oldest).unwrap_or(0);
-            let Some(key) = keys.get_mut(index) else { return Err(StoreError) };
-            if found.is_none() {
-                *key = (slot.fingerprint, Estimate::new(bounds, access.now));
-            }
-            if pending.count > 0 {
-                key.1.observe(bounds, pending, access.now);
-            }
-            let limit = key.1.limit(bounds);
-            if pending.count > 0 || found.is_none() {
-                access.bytes.clear();
-                for (fingerprint, estimate) in keys.iter().filter(|(fingerprint, _)| *fingerprint != 0) {
-                    access.bytes.extend_from_slice(&fingerprint.to_le_bytes());
-                    estimate.encode(access.bytes);
-                }
-                match self.estimates.write(place, version, access) {
-                    Ok(()) => {}
-                    Err(CasError::Conflict) => continue,
-                    Err(CasError::Failed(error)) => return Err(error),
-                }
-            }
-            self.found = Found { slot, limit, asked: access.now, pending: Sample::default() };
-            return Ok(());
-        }
-        Err(StoreError)
-    }
-}
-
-fn decode(bytes: &[u8]) -> [(u64, Estimate); WAYS] {
-    let mut keys = [(0, Estimate::new(Bounds { min: 1, max: 1 }, 0)); WAYS];
-    let mut reader = Reader::new(bytes);
-    for key in &mut keys {
-        let (Some(fingerprint), Some(estimate)) = (reader.u64(), Estimate::decode(&mut reader)) else {
-            break;
-        };
-        *key = (fingerprint, estimate);
-    }
-    keys
-}
-
-/// One VM's requests of one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    fingerprint: u64,
-    owner: Owner,
-    count: u32,
-}
-
-impl Place {
-    /// In a rule without key all fingerprints are the same and not written. Nothing is written of a place that counts nothing.
-    fn encode(self, keyed: bool, bytes: &mut Vec<u8>) {
-        let Self { fingerprint, owner, count } = self;
-        if count == 0 {
-            return;
-        }
-        if keyed {
-            bytes.extend_from_slice(&fingerprint.to_le_bytes());
-        }
-        bytes.extend_from_slice(&owner.to_bytes());
-        bytes.extend_from_slice(&count.to_le_bytes());
-    }
-}
-
-fn places(record: &[u8], keyed: bool) -> impl Iterator<Item = Place> + '_ {
-    let mut reader = Reader::new(record);
-    std::iter::from_fn(move || {
-        let fingerprint = if keyed { reader.u64()? } else { crate::table::ONLY.fingerprint };
-        let owner: [u8; Owner::LENGTH] = reader.take()?;
-        Some(Place { fingerprint, owner: Owner::from_bytes(owner), count: reader.u32()? })
-    })
 }
 
 #[cfg(test)]

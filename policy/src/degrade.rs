@@ -197,6 +197,11 @@ impl Degrading {
         Self { policy, rules, table, pending: Tally::default(), share: 0, visited: None }
     }
 
+    /// Where its state is kept.
+    pub(crate) const fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// A bulkhead of the policy has this share in use, in hundredths of a percent.
     pub(crate) fn saturated(&mut self, share: u16) {
         self.share = self.share.max(share);

@@ -26,10 +26,11 @@ use crate::presence;
 use crate::priority::Priority;
 use crate::rate_limit::RateLimit;
 use crate::reaction::Reaction;
+use crate::residue;
 use crate::route_key::RouteKey;
 use crate::scope::{Cache, Index};
 use crate::store::{Store, StoreError};
-use crate::table::{Access, Seed};
+use crate::table::{Access, Seed, Table};
 
 pub use crate::config::ConfigError;
 pub use crate::decision::{
@@ -97,6 +98,7 @@ pub struct Engine {
     degrading: Vec<Degrading>,
     /// Of the whole VM: its engines share it.
     presence: presence::OfVm,
+    residue: residue::OfVm,
     /// When this worker first used it.
     since: Option<u64>,
     seed: Option<Seed>,
@@ -194,7 +196,7 @@ impl Engine {
             });
         }
         needs.outcomes = !breakers.is_empty() || !bulkheads.is_empty() || !degrading.is_empty();
-        Ok(Self {
+        let engine = Self {
             revision,
             needs,
             index,
@@ -206,18 +208,24 @@ impl Engine {
             bulkheads,
             degrading,
             presence: presence::OfVm::default(),
+            residue: residue::OfVm::default(),
             since: None,
             seed: None,
             asked: Asked::default(),
             scratch: Scratch::default(),
             transitions: Vec::new(),
             store_failures: 0,
-        })
+        };
+        engine.residue.enter(engine.tables());
+        Ok(engine)
     }
 
     /// Makes this engine one of the same VM as `other`: the VM's heartbeat, by which others know that what it has in flight still counts, is given by the [`Engine::tick`] of either.
     pub fn join(&mut self, other: &Self) {
         self.presence = other.presence.clone();
+        self.residue.leave(self.tables());
+        self.residue = other.residue.clone();
+        self.residue.enter(self.tables());
     }
 
     /// The revision of its configuration.
@@ -230,6 +238,15 @@ impl Engine {
         let enforces =
             |rule: u32| self.breakers.get(rule as usize).is_some_and(|breaker| !breaker.reaction.is_shadow);
         admission.watches().any(|(rule, watch)| watch.is_probe() && enforces(rule))
+    }
+
+    /// Everything that its rules keep in the store.
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        let breakers = self.breakers.iter().map(Breaker::table);
+        let limits = self.limits.iter().flat_map(RateLimit::tables);
+        let bulkheads = self.bulkheads.iter().flat_map(Bulkhead::tables);
+        let degrading = self.degrading.iter().map(Degrading::table);
+        breakers.chain(limits).chain(bulkheads).chain(degrading)
     }
 
     /// What [`Engine::decide`] may ask.
@@ -465,6 +482,7 @@ impl Engine {
             note(presence.owner(access.store).map(|_| ()));
         }
         note(presence.tick(access.store, now));
+        note(self.residue.tick(access.store, now));
         for breaker in breakers {
             note(breaker.flush_pending(all, &mut access));
         }
@@ -490,6 +508,12 @@ impl Engine {
     /// How often the store did not answer, or went on conflicting, so that a rule was passed over. Only grows.
     pub const fn store_failures(&self) -> u64 {
         self.store_failures
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.residue.leave(self.tables());
     }
 }
 

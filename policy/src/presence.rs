@@ -25,7 +25,7 @@ const LOOKS: u8 = 10;
 const SEATS: usize = 160;
 
 /// One VM's time in one seat. Every number is used once in 65,536 lives of the seat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Owner {
     seat: u8,
     life: u16,
@@ -122,6 +122,11 @@ impl Presence {
             }
         }
         Err(StoreError)
+    }
+
+    /// This VM's seat, if it has one.
+    pub(crate) const fn me(&self) -> Option<Owner> {
+        self.me
     }
 
     /// Whether a VM is known to be gone. One that is gone is never back under the same name.

@@ -84,6 +84,24 @@ impl Table {
         Slot { record, fingerprint: hash.h1.max(1) }
     }
 
+    /// What tells the table from all others: how the store keys of its records begin.
+    pub(crate) fn name(&self) -> &[u8] {
+        // The last two bytes are those of the record used last.
+        let end = self.key.len() - if self.records.is_some() { 2 } else { 0 };
+        self.key.get(..end).unwrap_or_default()
+    }
+
+    /// How many records it has.
+    pub(crate) fn records(&self) -> u32 {
+        self.records.map_or(1, u32::from)
+    }
+
+    /// The store key of a record.
+    pub(crate) fn record(&mut self, number: u32) -> &[u8] {
+        let record = u16::try_from(number).unwrap_or(u16::MAX);
+        self.store_key(Slot { record, fingerprint: 1 })
+    }
+
     fn store_key(&mut self, slot: Slot) -> &[u8] {
         if self.records.is_some()
             && let Some(number) = self.key.last_chunk_mut()

@@ -61,6 +61,8 @@ fn it_opens_at_the_ratio_and_not_below_the_minimum() {
     assert_eq!(changes(&mut engine), [""; 0], "three are fewer than four");
     now += 10 * MS;
     assert!(send(&mut engine, &request, OK, &mut store, now));
+    assert_eq!(changes(&mut engine), [""; 0], "what is well can wait");
+    engine.tick(&mut store, now);
     assert_eq!(changes(&mut engine), ["open"], "three of four failed");
     let decision = engine.decide(&request, &mut store, now);
     assert_eq!(rejected(&decision.verdict).as_deref(), Some("circuit-breaker/p/b after 2"));
@@ -72,6 +74,7 @@ fn it_opens_at_the_ratio_and_not_below_the_minimum() {
     }
     now += 10 * MS;
     assert!(send(&mut engine, &request, FAILED, &mut store, now));
+    assert!(ask(&mut engine, &request, &mut store, now + 5 * MS).is_none());
     assert_eq!(changes(&mut engine), ["open"], "half of them");
 }
 
@@ -354,16 +357,20 @@ fn a_rejected_request_takes_no_tokens_and_no_ticket() {
 fn outcomes_reach_the_store_before_a_worker_forgets_their_key() {
     let mut store = Shared::default();
     let mut engine = engine(breaker(&json!([{ "header": "k" }])));
-    let bad = Described::default().header("k", "bad");
-    for _ in 0..4 {
-        assert!(send(&mut engine, &bad, FAILED, &mut store, SECOND));
+    for bad in 0..40 {
+        let bad = Described::default().header("k", format!("bad-{bad}"));
+        for _ in 0..4 {
+            assert!(send(&mut engine, &bad, FAILED, &mut store, SECOND));
+        }
     }
-    assert_eq!(changes(&mut engine), [""; 0], "three of four are waiting");
-    for key in 0..500_u32 {
+    assert!(changes(&mut engine).len() < 5, "three of four are waiting");
+    for key in 0..2_500_u32 {
         let other = Described::default().header("k", key.to_le_bytes());
         assert!(send(&mut engine, &other, OK, &mut store, SECOND));
     }
-    assert_eq!(changes(&mut engine), ["open"]);
+    let opened = changes(&mut engine);
+    // Whose place nobody took is still remembered.
+    assert!((25..=40).contains(&opened.len()) && opened.iter().all(|to| *to == "open"), "{opened:?}");
 }
 
 #[test]

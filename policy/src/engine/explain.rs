@@ -223,7 +223,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         } else {
             match claim() {
                 Ok(Ok(claim)) => {
-                    let standing = claim.standing();
+                    let standing = limit.standing(&claim);
                     let left = standing.map(|standing| standing.remaining);
                     Says::Tokens { cost, left, burst: standing.map(|standing| standing.quota), wait: None }
                 }

@@ -264,7 +264,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
             match slot.and_then(|slot| limit.claim(rule, place, slot, cost, &mut self.access)) {
                 Ok(Ok(claim)) => {
                     if limit.tells {
-                        found.standings.extend(claim.standing());
+                        found.standings.extend(limit.standing(&claim));
                     }
                     found.claims.push(claim);
                 }
@@ -288,7 +288,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
             let Some(limit) = self.limits.get_mut(rule as usize) else { continue };
             let mut refusals = Refusals::new(shadowed);
             let standing = match limit.take(claim, &mut self.access) {
-                Ok(Ok(())) => claim.standing(),
+                Ok(Ok(())) => limit.standing(claim),
                 Ok(Err(Empty { wait, standing })) => {
                     refusals.add(Refusal { kind: Kind::RateLimit, rule, wait }, &limit.reaction);
                     Some(standing)

@@ -92,7 +92,8 @@ impl Alternatives {
         }
         let mut consider = |numbers: &[u32]| {
             let candidate = numbers.get(numbers.partition_point(|number| *number < from));
-            if let Some(candidate) = candidate.filter(|candidate| best.is_none_or(|best| **candidate < best)) {
+            if let Some(candidate) = candidate.filter(|candidate| best.is_none_or(|best| **candidate < best))
+            {
                 *best = Some(*candidate);
             }
         };

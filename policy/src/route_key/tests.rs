@@ -63,11 +63,13 @@ fn the_first_complete_alternative_wins() {
 
 #[test]
 fn among_many_templates_too_the_first_complete_alternative_wins() {
-    let mut sources: Vec<serde_json::Value> =
-        (0..1_000).map(|n| json!({ "template": format!("/t{n}/{{t}}/**"), "key": format!("{n}-{{t}}") })).collect();
+    let mut sources: Vec<serde_json::Value> = (0..1_000)
+        .map(|n| json!({ "template": format!("/t{n}/{{t}}/**"), "key": format!("{n}-{{t}}") }))
+        .collect();
     sources[7] = json!([{ "template": "/t9/{t}", "key": "{t}" }, { "header": "a" }]);
     sources[8] = json!({ "header": "b" });
-    let key = |request: &Described| route_key(json!(sources), request).map(|key| String::from_utf8(key).unwrap());
+    let key =
+        |request: &Described| route_key(json!(sources), request).map(|key| String::from_utf8(key).unwrap());
     let path = Described::path("/t9/x?q=/t0/y");
     assert_eq!(key(&path).as_deref(), Some("9-x"));
     assert_eq!(key(&path.clone().header("a", "1")).as_deref(), Some("x:1"));
