@@ -21,7 +21,7 @@ mod yaml;
 use self::diagnostic::Problem;
 pub use self::diagnostic::{Diagnostic, Source};
 use self::kind::{Kind, Spec};
-pub(crate) use self::segment::Segment;
+pub(crate) use self::segment::{Segment, split};
 pub(crate) use self::suggest::name as suggest_name;
 pub use self::text::MAX_BYTES;
 pub(crate) use self::text::too_large;
@@ -141,6 +141,15 @@ pub(crate) fn unread(name: impl Into<std::path::PathBuf>, problem: Problem) -> C
 }
 
 impl Contents {
+    /// The same without some documents and what is wrong with them.
+    pub(crate) fn without(&self, is_out: impl Fn(&Arc<Document>) -> bool) -> Self {
+        let (out, documents): (Vec<_>, Vec<_>) =
+            self.documents.iter().cloned().partition(|document| is_out(document));
+        let titles: Vec<_> = out.iter().map(|document| document.title()).collect();
+        let diagnostics = self.diagnostics.iter().filter(|diagnostic| !titles.contains(&diagnostic.document));
+        Self { documents, diagnostics: diagnostics.cloned().collect(), has_nameless: self.has_nameless }
+    }
+
     fn add(&mut self, source: &Arc<Source>, segment: Segment, mut tree: Node) {
         let title = title(&tree);
         let envelope = de::read::<Envelope>(&mut tree, "");
@@ -245,6 +254,16 @@ impl Document {
             tree.shift(self.segment.line.saturating_sub(1));
             tree
         })
+    }
+
+    /// Which part of its file it is.
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Everything that stands in its file.
+    pub(crate) fn file_text(&self) -> &str {
+        self.source.text()
     }
 
     /// What was written, without the comments around it.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -19,15 +19,21 @@ use crate::model::Model;
 
 pub mod accepted;
 pub mod change;
+mod composition;
 pub mod difference;
 mod directory;
+mod history;
+mod journal;
+mod live;
 mod reload;
 pub mod revision;
 mod watcher;
 
 pub use self::accepted::{Accepted, Key, Stored};
 pub use self::change::{Applied, ApplyError, Change, Raw};
-use self::directory::Scan;
+use self::directory::Files;
+pub use self::history::LogError;
+pub use self::live::DirectoryStore;
 pub use self::revision::{Kept, Origin, Revision};
 
 /// Where documents are kept. Its methods block while they read and write: call them from threads that may wait (`spawn_blocking`).
@@ -58,6 +64,9 @@ pub trait Store: Send + Sync + 'static {
         self.revisions(number..=number).pop()
     }
 
+    /// What the documents of a revision meant, if they are kept; the error is [`ApplyError::NoRevision`]. For comparing revisions.
+    fn model_at(&self, revision: u64) -> Result<Arc<Model>, ApplyError>;
+
     /// Which revisions are kept, and where.
     fn kept(&self) -> Kept;
 
@@ -82,6 +91,17 @@ pub enum LoadError {
     /// What stands in it is not valid.
     #[error(transparent)]
     Invalid(Diagnostics),
+}
+
+/// Why a directory cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It gives no model.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] LogError),
 }
 
 /// Everything that is wrong with a set of documents, in the order of files and lines.
@@ -114,29 +134,46 @@ impl FileStore {
 
     /// Reads everything once.
     pub fn load(&self) -> Result<Model, LoadError> {
-        self.scan().and_then(|scan| scan.model().map_err(LoadError::Invalid))
+        let unavailable = |source| LoadError::Unavailable { dir: self.dir.clone(), source };
+        let scan = directory::scan(&self.dir, &Files::new()).map_err(unavailable)?;
+        if scan.files.is_empty() {
+            return Err(LoadError::Invalid(Diagnostics(vec![directory::nothing_in(&self.dir)])));
+        }
+        let contents = scan.files.into_values().map(|seen| Arc::clone(&seen.contents));
+        Model::of(contents).map_err(|errors| LoadError::Invalid(Diagnostics(errors)))
     }
 
-    /// Reads everything and then everything that changes, until `stop`. The task that does so is put into `tasks`.
+    /// Takes everything into force, and then everything that changes, until `stop`. The task that does so is put into `tasks`. Revisions
+    /// are kept in `state`, or in memory.
     ///
     /// The directory has to be valid to begin with. Later, what is not valid is logged, once, and nothing changes. Must be called from
     /// within a tokio runtime; blocks while it reads.
-    pub fn watch(
+    pub fn open(
         &self,
+        state: Option<&Path>,
         tasks: &mut JoinSet<()>,
         stop: CancellationToken,
-    ) -> Result<watch::Receiver<Arc<Model>>, LoadError> {
+    ) -> Result<Arc<DirectoryStore>, OpenError> {
         // Watching starts before reading, so that no change falls between.
         let watcher = watcher::Watcher::new(&self.dir);
-        let scan = self.scan()?;
-        let model = scan.model().map_err(LoadError::Invalid)?;
-        let (sender, receiver) = watch::channel(Arc::new(model));
-        tasks.spawn(reload::run(self.clone(), watcher, scan.state(), sender, stop));
-        Ok(receiver)
+        let store = Arc::new(DirectoryStore::open(&self.dir, state)?);
+        tasks.spawn(reload::run(Arc::clone(&store), watcher, stop));
+        Ok(store)
     }
 
-    fn scan(&self) -> Result<Scan, LoadError> {
-        directory::scan(&self.dir).map_err(|source| LoadError::Unavailable { dir: self.dir.clone(), source })
+    /// The files with documents in them, as they are.
+    pub fn files(&self) -> Result<Vec<Raw>, LoadError> {
+        let mut raws = Vec::new();
+        let mut unread = Vec::new();
+        let files = directory::bytes(&self.dir)
+            .map_err(|source| LoadError::Unavailable { dir: self.dir.clone(), source })?;
+        for (name, content) in files {
+            match content {
+                Ok(bytes) => raws.push(Raw { name, bytes }),
+                Err(problem) => unread.extend(crate::document::unread(name, problem).diagnostics),
+            }
+        }
+        if unread.is_empty() { Ok(raws) } else { Err(LoadError::Invalid(Diagnostics(unread))) }
     }
 }
 

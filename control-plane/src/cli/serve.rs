@@ -1,33 +1,31 @@
 //! `spillway serve`.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use tokio::net::TcpListener;
+use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::Admin;
 use crate::cache::Cache;
-use crate::discovery::{self, Context};
 use crate::fleet::Fleets;
 use crate::module::FilterModule;
-use crate::refusal::Refusals;
+use crate::publish;
 use crate::snapshot::build::Builder;
 use crate::snapshot::revision::Revisions;
-use crate::store::{FileStore, LoadError};
-use crate::{admin, publish};
+use crate::store::{FileStore, LoadError, OpenError, Store as _};
 
-/// How long streams and requests may take to end after the first signal.
+mod admin;
+mod xds;
+
+/// How long connections may take to end once their streams have.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the documents of a directory to fleets of Envoys, and every change as soon as it is valid.
@@ -39,41 +37,17 @@ pub(super) struct Serve {
     /// Where to keep what must outlive this process. Without it, proxies are sent their filter configurations again after a restart
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Where Envoys connect
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18000")]
-    xds: SocketAddr,
-    /// Where /healthz and /readyz are
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18001")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    xds: xds::Xds,
+    #[command(flatten)]
+    admin: admin::AdminPort,
     /// The Wasm module that proxies load, instead of the one in this binary
     #[arg(long, value_name = "FILE.wasm")]
     filter: Option<PathBuf>,
-    /// Serve xDS beyond this machine without TLS: whoever reaches the port can read the configuration
-    #[arg(long)]
-    xds_insecure: bool,
-    #[arg(long, hide = true, value_name = "F")]
-    xds_tls_cert: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "F")]
-    xds_tls_key: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "F")]
-    xds_client_ca: Option<PathBuf>,
 }
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let unavailable = [
-            ("--xds-tls-cert", &self.xds_tls_cert),
-            ("--xds-tls-key", &self.xds_tls_key),
-            ("--xds-client-ca", &self.xds_client_ca),
-        ];
-        if let Some((flag, _)) = unavailable.iter().find(|(_, value)| value.is_some()) {
-            bail!("{flag} is not available yet");
-        }
-        ensure!(
-            self.xds.ip().is_loopback() || self.xds_insecure,
-            "--xds {} would serve without TLS beyond this machine; add --xds-insecure if the network is trusted",
-            self.xds
-        );
         let module = FilterModule::load(self.filter.as_deref())?;
         let revisions = match &self.state {
             Some(directory) => Revisions::kept_in(directory).context("--state")?,
@@ -88,43 +62,37 @@ impl Serve {
     }
 
     async fn serve(self, module: &FilterModule, revisions: Revisions) -> anyhow::Result<ExitCode> {
-        let xds = bind("--xds", self.xds).await?;
-        let admin = bind("--admin", self.admin).await?;
+        let xds = self.xds.open().await?;
+        let longest = xds.grace + SHUTDOWN_TIMEOUT;
+        let admin = self.admin.open().await?;
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let models = match FileStore::new(&self.config).watch(&mut tasks, shutdown.clone()) {
-            Ok(models) => models,
+        let documents = FileStore::new(&self.config);
+        let store = match documents.open(self.state.as_deref(), &mut tasks, shutdown.clone()) {
+            Ok(store) => store,
             // Serving nothing would look like serving an empty configuration to whoever waits for this process to be up. Proxies keep
             // what they have as long as no control plane answers.
-            Err(LoadError::Invalid(diagnostics)) => {
+            Err(OpenError::Load(LoadError::Invalid(diagnostics))) => {
                 eprintln!("{diagnostics}");
                 return Ok(ExitCode::from(1));
             }
-            Err(error @ LoadError::Unavailable { .. }) => bail!("--config {error}"),
+            Err(OpenError::Load(error @ LoadError::Unavailable { .. })) => {
+                return Err(anyhow::Error::from(error)).context("--config");
+            }
+            Err(OpenError::State(error)) => return Err(error).context("--state"),
         };
 
         let cache = Arc::new(Cache::default());
         let fleets = Fleets::default();
-        tasks.spawn(publish::run(models, Builder::new(module.sha256(), revisions), Arc::clone(&cache)));
+        let builder = Builder::new(module.sha256(), revisions);
+        tasks.spawn(publish::run(store.subscribe(), builder, Arc::clone(&cache), fleets.clone()));
 
-        info!(address = %xds.local_addr()?, "serving xDS");
-        info!(address = %admin.local_addr()?, "serving admin");
-        let context = Arc::new(Context {
-            cache: Arc::clone(&cache),
-            refusals: Arc::new(Refusals::default()),
-            fleets: fleets.clone(),
-            shutdown: shutdown.clone(),
-        });
-        let routes = discovery::routes(&context).merge(module.routes());
-        let xds = discovery::server().add_routes(Routes::from(routes)).serve_with_incoming_shutdown(
-            TcpIncoming::from(xds).with_nodelay(Some(true)),
-            shutdown.clone().cancelled_owned(),
-        );
-        let admin = axum::serve(admin, admin::routes(cache))
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let context = Arc::new(xds.context(&cache, &fleets, shutdown.clone()));
+        let xds = xds.serve(Arc::clone(&context), module.routes(), &mut tasks)?;
+        let admin = admin.serve(Admin { store, cache, fleets, shutdown: shutdown.clone() }, &mut tasks)?;
         let mut servers = JoinSet::new();
-        servers.spawn(async { xds.await.context("serving xDS") });
-        servers.spawn(async { admin.await.context("serving admin") });
+        servers.spawn(xds);
+        servers.spawn(admin);
 
         let ended = tokio::select! {
             signal = stop_signal() => signal.map(|name| info!(signal = name, "stopping")),
@@ -135,15 +103,11 @@ impl Serve {
             while servers.join_next().await.is_some() {}
             while tasks.join_next().await.is_some() {}
         };
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
+        if tokio::time::timeout(longest, all).await.is_err() {
             error!("some connections did not end in time and were cut");
         }
         ended.map(|()| ExitCode::SUCCESS)
     }
-}
-
-async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
 }
 
 /// The first signal that asks this process to stop.

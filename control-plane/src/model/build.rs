@@ -11,6 +11,7 @@ use crate::document::{Contents, Diagnostic, Document, MAX_PROBLEMS, Step, sugges
 mod backend;
 mod gateway;
 mod policy;
+mod proxyless;
 mod route;
 
 /// The way to a field of a document.
@@ -32,6 +33,12 @@ impl Model {
     pub fn build(contents: impl IntoIterator<Item = Contents>) -> Result<Self, Vec<Diagnostic>> {
         let contents: Vec<_> = contents.into_iter().collect();
         whole(contents.iter()).map(|Whole { model, .. }| model)
+    }
+
+    /// The same of contents that others use too.
+    pub(crate) fn of(contents: impl IntoIterator<Item = Arc<Contents>>) -> Result<Self, Vec<Diagnostic>> {
+        let contents: Vec<_> = contents.into_iter().collect();
+        whole(contents.iter().map(AsRef::as_ref)).map(|Whole { model, .. }| model)
     }
 }
 
@@ -68,6 +75,7 @@ pub(super) fn whole<'c>(contents: impl IntoIterator<Item = &'c Contents>) -> Res
         check.twice(document);
     }
     gateway::ports(&mut check);
+    proxyless::fleets(&mut check);
     policy::route_keys(&mut check);
     for document in &all {
         check.document(document);
@@ -107,6 +115,7 @@ pub(super) fn is_still_valid(
     let mut check = Check::new(index, false);
     if kinds.contains(&Kind::Gateway) {
         gateway::ports(&mut check);
+        proxyless::fleets(&mut check);
     }
     if kinds.contains(&Kind::TrafficPolicy) {
         policy::route_keys(&mut check);

@@ -34,6 +34,6 @@ pub struct Stored {
 impl Stored {
     /// The document as JSON: `apiVersion`, `kind`, `metadata` and `spec` as they were written, defaults not filled in.
     pub fn value(&self) -> Value {
-        crate::document::value(&self.text)
+        crate::document::json(&self.text).unwrap_or_default()
     }
 }

@@ -1,17 +1,16 @@
 //! One look at a directory: which files there are, and what is in them.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, Metadata};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Diagnostics;
 use crate::document::diagnostic::Problem;
-use crate::document::{self, Diagnostic, MAX_BYTES, too_large};
-use crate::model::Model;
+use crate::document::{self, Contents, Diagnostic, MAX_BYTES, too_large};
 
 /// More entries than this are not a directory of documents, but a wrong path.
 const MAX_ENTRIES: usize = 200_000;
@@ -21,6 +20,12 @@ const MAX_TOTAL_BYTES: usize = 256 << 20;
 
 /// How deep directories may nest.
 const MAX_DEPTH: usize = 32;
+
+/// `O_NONBLOCK`.
+#[cfg(target_os = "linux")]
+const NONBLOCK: i32 = 0o4000;
+#[cfg(not(target_os = "linux"))]
+const NONBLOCK: i32 = 0x4;
 
 /// How often reading starts anew because a file went away or changed meanwhile.
 const MAX_ATTEMPTS: usize = 5;
@@ -51,92 +56,166 @@ impl Fingerprint {
 /// The files of a directory, or why one cannot be looked at.
 pub(super) type Listing = BTreeMap<PathBuf, Result<Fingerprint, String>>;
 
-/// Everything that was read in one look.
+/// A file that was read.
 #[derive(Debug)]
-pub(super) struct Scan {
-    dir: PathBuf,
-    listing: Listing,
-    files: BTreeMap<PathBuf, Result<Vec<u8>, Problem>>,
+pub(super) struct Seen {
+    fingerprint: Option<Fingerprint>,
+    /// When it was read, by the clock that files are stamped with; 0 if that is not to be relied on.
+    read_at: (i64, i64),
+    /// Of its bytes, or of why they could not be read.
+    pub(super) digest: [u8; 32],
+    pub(super) contents: Arc<Contents>,
 }
 
-/// What a later look is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
-    /// Which files, and which state of each.
+/// Files by path.
+pub(super) type Files = BTreeMap<PathBuf, Arc<Seen>>;
+
+/// Everything that was found in one look.
+#[derive(Debug, Clone)]
+pub(super) struct Scan {
     pub(super) listing: Listing,
-    /// Of everything that was read.
-    pub(super) digest: [u8; 32],
+    pub(super) files: Files,
+}
+
+/// How far a file's time stamp has to lie back for a later change to be certain to give it another one: file systems count time in
+/// steps of a few milliseconds.
+const STAMP_STEP: i64 = 50_000_000;
+
+impl Seen {
+    pub(super) fn new(path: &Path, bytes: &[u8]) -> Self {
+        Self {
+            fingerprint: None,
+            read_at: (0, 0),
+            digest: Sha256::digest(bytes).into(),
+            contents: Arc::new(document::read(path, bytes)),
+        }
+    }
+
+    fn unread(path: &Path, problem: Problem) -> Self {
+        let digest = Sha256::digest(&problem.message).into();
+        let contents = Arc::new(document::unread(path, problem));
+        Self { fingerprint: None, read_at: (0, 0), digest, contents }
+    }
+
+    /// Whether a file with this fingerprint is certainly the one that was read.
+    fn is(&self, fingerprint: &Fingerprint) -> bool {
+        let (seconds, nanos) = self.read_at;
+        let (changed, changed_nanos) = fingerprint.changed;
+        let age = seconds.saturating_sub(changed).saturating_mul(1_000_000_000) + (nanos - changed_nanos);
+        self.fingerprint.as_ref() == Some(fingerprint) && age > STAMP_STEP
+    }
 }
 
 impl Scan {
-    /// The model that the files' documents make.
-    pub(super) fn model(&self) -> Result<Model, Diagnostics> {
-        if self.files.is_empty() {
-            // Most likely something was unmounted, moved or not there yet. Nobody takes down a fleet by emptying a directory.
-            let problem = Problem::new("the directory has no *.yaml and *.yml files");
-            return Err(Diagnostics(vec![Diagnostic::of_file(&self.dir, problem)]));
-        }
-        let contents = self.files.iter().map(|(path, bytes)| match bytes {
-            Ok(bytes) => document::read(path, bytes),
-            Err(problem) => document::unread(path, problem.clone()),
-        });
-        Model::build(contents).map_err(Diagnostics)
-    }
-
-    pub(super) fn state(&self) -> State {
+    /// One number for all that was read.
+    pub(super) fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for (path, content) in &self.files {
+        for (path, seen) in &self.files {
             let path = path.as_os_str().as_encoded_bytes();
-            let content = content.as_ref().map_or_else(|problem| problem.message.as_bytes(), Vec::as_slice);
-            for part in [path, content] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
+            hash.update((path.len() as u64).to_le_bytes());
+            hash.update(path);
+            hash.update(seen.digest);
         }
-        State { listing: self.listing.clone(), digest: hash.finalize().into() }
+        hash.finalize().into()
     }
 }
 
-/// Reads a directory. If files come, go or change meanwhile, starts again.
-pub(super) fn scan(dir: &Path) -> io::Result<Scan> {
+/// Why nothing is in force although a directory could be read.
+pub(super) fn nothing_in(dir: &Path) -> Diagnostic {
+    // Most likely something was unmounted, moved or not there yet. Nobody takes down a fleet by emptying a directory.
+    Diagnostic::of_file(dir, Problem::new("the directory has no *.yaml and *.yml files"))
+}
+
+/// Reads a directory. If files come, go or change meanwhile, starts again. Of `known` files those that have not changed are not read.
+pub(super) fn scan(dir: &Path, known: &Files) -> io::Result<Scan> {
     let mut attempt = 1;
     loop {
         let listing = list(dir)?;
-        let files = read(&listing);
+        let files = read(&listing, known);
         // What was read belongs together only if it is all still there and the same.
         if attempt == MAX_ATTEMPTS || list(dir)? == listing {
-            return Ok(Scan { dir: dir.to_owned(), listing, files });
+            return Ok(Scan { listing, files });
         }
         attempt += 1;
     }
 }
 
-fn read(listing: &Listing) -> BTreeMap<PathBuf, Result<Vec<u8>, Problem>> {
-    let mut rest = MAX_TOTAL_BYTES;
+/// Looks only at some files of which it is known that nothing else has changed. `None` if it takes a look at everything: a file is new
+/// or gone, or is not simply a file.
+pub(super) fn glance(last: &Scan, paths: &BTreeSet<PathBuf>) -> Option<Scan> {
+    let mut scan = last.clone();
+    let look = |path: &Path| {
+        let metadata = fs::symlink_metadata(path).ok().filter(|m| m.is_file() && m.nlink() == 1)?;
+        Some(Fingerprint::of(&metadata))
+    };
+    for path in paths {
+        // It has to have been there, and as a file with one name.
+        scan.listing.get(path)?.as_ref().ok()?;
+        let fingerprint = look(path)?;
+        let seen = read_one(path, fingerprint);
+        scan.listing.insert(path.clone(), Ok(fingerprint));
+        scan.files.insert(path.clone(), Arc::new(seen));
+    }
+    let size: u64 = scan.listing.values().flatten().map(|fingerprint| fingerprint.length).sum();
+    let unchanged = |path: &PathBuf| {
+        scan.listing.get(path).is_some_and(|known| known.as_ref().ok() == look(path).as_ref())
+    };
+    (size <= MAX_TOTAL_BYTES as u64 && paths.iter().all(unchanged)).then_some(scan)
+}
+
+fn read(listing: &Listing, known: &Files) -> Files {
+    let mut rest = MAX_TOTAL_BYTES as u64;
     let files = listing.iter().map(|(path, state)| {
-        let content = match state {
-            Ok(_) => read_file(path),
-            Err(why) => Err(Problem::new(why.clone())),
+        let seen = match state {
+            Ok(fingerprint) => match rest.checked_sub(fingerprint.length.min(MAX_BYTES as u64)) {
+                Some(left) => {
+                    rest = left;
+                    let seen = known.get(path).filter(|seen| seen.is(fingerprint));
+                    seen.map_or_else(|| Arc::new(read_one(path, *fingerprint)), Arc::clone)
+                }
+                None => Arc::new(Seen::unread(
+                    path,
+                    Problem::new(format!(
+                        "the files before have {} MiB already; more is not read",
+                        MAX_TOTAL_BYTES >> 20
+                    )),
+                )),
+            },
+            Err(why) => Arc::new(Seen::unread(path, Problem::new(why.clone()))),
         };
-        let content = content.and_then(|bytes| match rest.checked_sub(bytes.len()) {
-            Some(left) => {
-                rest = left;
-                Ok(bytes)
-            }
-            None => Err(Problem::new(format!(
-                "the files before have {} MiB already; more is not read",
-                MAX_TOTAL_BYTES >> 20
-            ))),
-        });
-        (path.clone(), content)
+        (path.clone(), seen)
     });
     files.collect()
 }
 
+fn read_one(path: &Path, fingerprint: Fingerprint) -> Seen {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+    let seen = match read_file(path) {
+        Ok(bytes) => Seen::new(path, &bytes),
+        Err(problem) => return Seen::unread(path, problem),
+    };
+    Seen { fingerprint: Some(fingerprint), read_at: (seconds, now.subsec_nanos().into()), ..seen }
+}
+
+/// The bytes of every file.
+pub(super) fn bytes(dir: &Path) -> io::Result<BTreeMap<PathBuf, Result<Vec<u8>, Problem>>> {
+    let files = list(dir)?.into_iter().map(|(path, state)| {
+        let bytes = state.map_err(Problem::new).and_then(|_| read_file(&path));
+        (path, bytes)
+    });
+    Ok(files.collect())
+}
+
 fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
     let unreadable = |error: io::Error| Problem::new(format!("cannot be read: {error}"));
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
+    // What was a file when it was listed may be a pipe by now, and opening must not wait for whoever fills it.
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Problem::new("not a regular file"));
+    }
+    let length = metadata.len();
     if length > MAX_BYTES as u64 {
         return Err(too_large(length));
     }

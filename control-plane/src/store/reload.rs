@@ -1,16 +1,17 @@
-//! The task that turns changes in a directory into models.
+//! The task that takes changes of a directory into force.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::directory::{self, Listing, Scan, State};
+use super::directory::{self, Listing, Scan};
+use super::live::{DirectoryStore, Outcome};
 use super::watcher::Watcher;
-use super::{Diagnostics, FileStore, LoadError};
-use crate::model::Model;
+use super::{Diagnostics, LoadError};
 
 /// How long it has to be quiet after a change: tools that change several files, or one in several steps, get so much time between two.
 const QUIET: Duration = Duration::from_millis(8);
@@ -27,14 +28,8 @@ const RESCAN: Duration = Duration::from_secs(2);
 /// A difference that nobody notified about has to be the same for this long: there is no other sign that a file is complete.
 const UNNOTIFIED_QUIET: Duration = Duration::from_millis(250);
 
-pub(super) async fn run(
-    store: FileStore,
-    mut watcher: Watcher,
-    state: State,
-    models: watch::Sender<Arc<Model>>,
-    stop: CancellationToken,
-) {
-    let mut reload = Reload { store, seen: state.listing, in_force: state.digest, refused: None, models };
+pub(super) async fn run(store: Arc<DirectoryStore>, mut watcher: Watcher, stop: CancellationToken) {
+    let mut reload = Reload { seen: store.last().listing.clone(), store, refused: None };
     let work = async {
         loop {
             if let Ok(()) = timeout_at(Instant::now() + RESCAN, watcher.changed()).await {
@@ -49,13 +44,17 @@ pub(super) async fn run(
 }
 
 struct Reload {
-    store: FileStore,
+    store: Arc<DirectoryStore>,
     /// What was read last, valid or not.
     seen: Listing,
-    in_force: [u8; 32],
     /// What was reported last and is still so.
     refused: Option<[u8; 32]>,
-    models: watch::Sender<Arc<Model>>,
+}
+
+/// What was found, and how many writes there had been before.
+struct Found {
+    scan: Result<Scan, LoadError>,
+    writes: u64,
 }
 
 impl Reload {
@@ -72,53 +71,63 @@ impl Reload {
                 }
                 continue;
             }
-            let scan = self.scan().await;
+            let found = self.look(watcher.take_changed()).await;
             sleep(SETTLE).await;
             if !watcher.drain() {
-                return self.accept(scan);
+                return self.accept(found).await;
             }
             // Whatever began while files were read may have been read by half. What was complete need not wait for ever.
             if watcher.unfinished_until().is_none() && Instant::now() >= latest {
-                self.accept(scan);
+                self.accept(found).await;
                 latest = Instant::now() + MAX_WAIT;
             }
         }
     }
 
     async fn if_different(&mut self, watcher: &mut Watcher) {
-        let Ok(found) = self.list().await else { return self.accept(self.scan().await) };
+        let Ok(found) = self.list().await else {
+            let found = self.look(None).await;
+            return self.accept(found).await;
+        };
         if found == self.seen || watcher.unfinished_until().is_some() {
             return;
         }
         sleep(UNNOTIFIED_QUIET).await;
-        let scan = self.scan().await;
-        if scan.as_ref().is_ok_and(|scan| scan.state().listing != found) || watcher.drain() {
+        let look = self.look(None).await;
+        if look.scan.as_ref().is_ok_and(|scan| scan.listing != found) || watcher.drain() {
             // Still changing: the next look is soon enough.
             return;
         }
-        self.accept(scan);
+        self.accept(look).await;
     }
 
     async fn list(&self) -> Result<Listing, ()> {
-        let dir = self.store.dir.clone();
+        let dir = self.store.dir().to_owned();
         let listing = tokio::task::spawn_blocking(move || directory::list(&dir)).await;
         listing.map_err(drop)?.map_err(drop)
     }
 
-    async fn scan(&self) -> Result<Scan, LoadError> {
-        let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.scan()).await {
-            Ok(scan) => scan,
-            Err(error) => Err(LoadError::Unavailable {
-                dir: self.store.dir.clone(),
-                source: std::io::Error::other(error),
-            }),
-        }
+    /// Reads what has changed; everything is looked at where it is not known what that may be.
+    async fn look(&self, changed: Option<BTreeSet<PathBuf>>) -> Found {
+        let store = Arc::clone(&self.store);
+        let looked = tokio::task::spawn_blocking(move || {
+            let writes = store.writes();
+            let scan = match changed {
+                Some(paths) => store.glance(&paths),
+                None => store.scan(),
+            };
+            Found { scan, writes }
+        });
+        looked.await.unwrap_or_else(|error| Found { scan: Err(self.failed(error)), writes: 0 })
+    }
+
+    fn failed(&self, error: tokio::task::JoinError) -> LoadError {
+        LoadError::Unavailable { dir: self.store.dir().to_owned(), source: std::io::Error::other(error) }
     }
 
     /// Takes what was read into force, or says why not.
-    fn accept(&mut self, scan: Result<Scan, LoadError>) {
-        let scan = match scan {
+    async fn accept(&mut self, found: Found) {
+        let scan = match found.scan {
             Ok(scan) => scan,
             Err(error) => {
                 // All zero is no digest of anything that was read.
@@ -130,33 +139,35 @@ impl Reload {
                 return;
             }
         };
-        let State { listing, digest } = scan.state();
-        self.seen = listing;
-        if digest == self.in_force {
-            if self.refused.take().is_some() {
-                tracing::info!("the documents are again what is in force");
-            }
-            return;
-        }
+        self.seen.clone_from(&scan.listing);
+        let digest = scan.digest();
         if self.refused == Some(digest) {
             return;
         }
-        match scan.model() {
-            Ok(model) => {
-                tracing::info!(
-                    gateways = model.gateways.len(),
-                    routes = model.routes.len(),
-                    backends = model.backends.len(),
-                    policies = model.policies.len(),
-                    "documents read"
-                );
-                self.in_force = digest;
-                self.refused = None;
-                self.models.send_replace(Arc::new(model));
+        let (store, writes) = (Arc::clone(&self.store), found.writes);
+        let outcome = tokio::task::spawn_blocking(move || store.accept(&scan, writes)).await;
+        match outcome {
+            Ok(Outcome::Same) => {
+                if self.refused.take().is_some() {
+                    tracing::info!("the documents are again what is in force");
+                }
             }
-            Err(diagnostics) => {
+            Ok(Outcome::Accepted(revision)) => {
+                self.refused = None;
+                tracing::info!(revision, "documents read");
+            }
+            Ok(Outcome::Invalid(diagnostics)) => {
                 self.refused = Some(digest);
                 report(&diagnostics);
+            }
+            // The write brings a notification of its own.
+            Ok(Outcome::Outdated) => self.seen = Listing::new(),
+            Ok(Outcome::NotKept(error)) => {
+                self.seen = Listing::new();
+                tracing::error!(%error, "the documents have changed, but the history cannot be written; what was in force stays in force");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the documents could not be taken into force");
             }
         }
     }

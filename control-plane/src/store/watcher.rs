@@ -1,6 +1,6 @@
 //! The system's notifications about a directory, as far as they matter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +32,8 @@ pub(super) struct Watcher {
     lost: Arc<AtomicBool>,
     /// Files that were written to and not closed yet, with the time of the last write.
     unfinished: HashMap<PathBuf, Instant>,
+    /// What may have changed since somebody last asked; `None` if it can be anything.
+    touched: Option<BTreeSet<PathBuf>>,
 }
 
 impl Watcher {
@@ -54,7 +56,15 @@ impl Watcher {
                 None
             }
         };
-        Self { dir: dir.to_owned(), identity, _inner: inner, events, lost, unfinished: HashMap::new() }
+        Self {
+            dir: dir.to_owned(),
+            identity,
+            _inner: inner,
+            events,
+            lost,
+            unfinished: HashMap::new(),
+            touched: None,
+        }
     }
 
     /// Starts anew if another directory has taken the place of the one that is watched.
@@ -88,6 +98,11 @@ impl Watcher {
         changed
     }
 
+    /// The files that were said to have changed since this was last called; `None` if something else may have as well.
+    pub(super) fn take_changed(&mut self) -> Option<BTreeSet<PathBuf>> {
+        self.touched.replace(BTreeSet::new())
+    }
+
     /// When the last unfinished file will have been waited for long enough; `None` if nobody is writing.
     pub(super) fn unfinished_until(&mut self) -> Option<Instant> {
         let now = Instant::now();
@@ -95,17 +110,33 @@ impl Watcher {
         self.unfinished.values().max().map(|last| *last + WRITER_PATIENCE)
     }
 
+    /// Hidden files have no documents; about other than files with documents it is not known what they may mean.
+    fn touch(&mut self, path: &Path) {
+        let is_hidden = path.file_name().is_some_and(|name| {
+            let name = name.as_encoded_bytes();
+            // `..data` is what a ConfigMap's links lead through.
+            name.starts_with(b".") && !name.starts_with(b"..")
+        });
+        if is_document(path) && !is_hidden {
+            self.touched.as_mut().map(|touched| touched.insert(path.to_owned()));
+        } else if !is_hidden {
+            self.touched = None;
+        }
+    }
+
     fn note(&mut self, event: notify::Result<Event>) -> bool {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
                 tracing::warn!(dir = %self.dir.display(), %error, "a notification was lost");
+                self.touched = None;
                 return true;
             }
         };
         if event.need_rescan() || self.lost.swap(false, Ordering::Relaxed) {
             // Whether writers have finished is among what was lost.
             self.unfinished.clear();
+            self.touched = None;
             return true;
         }
         let writes = match event.kind {
@@ -121,6 +152,7 @@ impl Watcher {
             _ => false,
         };
         for path in event.paths {
+            self.touch(&path);
             if writes {
                 if is_document(&path) {
                     self.unfinished.insert(path, Instant::now());

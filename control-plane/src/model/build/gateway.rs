@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, steps};
+use super::{Check, proxyless, steps};
 use crate::document::Document;
-use crate::document::kind::Gateway;
+use crate::document::kind::{Gateway, Protocol};
 
 pub(super) fn check(check: &mut Check<'_>, document: &Document, gateway: &Gateway) {
+    proxyless::gateway(check, document, gateway);
     let names = gateway.listeners.iter().enumerate();
     check.unique(
         document,
@@ -23,6 +24,10 @@ pub(super) fn ports(check: &mut Check<'_>) {
     for (document, gateway) in check.gateways() {
         for (i, listener) in gateway.listeners.iter().enumerate() {
             let item = steps!["spec", "listeners", i];
+            if listener.protocol == Protocol::Proxyless {
+                // Nobody listens on its port.
+                continue;
+            }
             if !document.is_sound(item, &["address", "port"])
                 || !document.is_sound(steps!["spec"], &["fleet"])
             {

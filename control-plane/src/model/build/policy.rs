@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use spillway_policy::config::{KeyPart, NamedPart, PathSegment, Policy, Problem};
 
-use super::{Check, steps};
+use super::{Check, proxyless, steps};
 use crate::document::kind::{Kind, Spec, TargetKind, TargetRef, TrafficPolicy};
 use crate::document::{Document, Step};
 use crate::model::Model;
@@ -44,6 +44,7 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
             &target.name,
             target.section_name.as_deref(),
         );
+        proxyless::policy(check, document, i, target);
     }
     let alone = Policy {
         name: document.name.clone(),

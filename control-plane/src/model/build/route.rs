@@ -1,6 +1,6 @@
 //! What has to hold for a Route.
 
-use super::{Check, Target, steps};
+use super::{Check, Target, proxyless, steps};
 use crate::document::kind::{Kind, Match, Route, Rule};
 use crate::document::{Document, Step};
 use crate::model::hostname;
@@ -14,6 +14,7 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, route: &Route) {
         check.report(document, steps!["spec", "rules"], "a Route needs at least one rule", None);
     }
     parents(check, document, route);
+    proxyless::route(check, document, route);
     let rules = || route.rules.iter().enumerate();
     check.unique(
         document,

@@ -1,0 +1,401 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::document::kind::Kind;
+use crate::store::Raw;
+
+const GATEWAY: &str = "\
+# the edge
+apiVersion: spillway.dev/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {fleet: edge, listeners: [{name: web, port: 10000, protocol: HTTP}]} # one
+";
+
+fn backend(name: &str, port: u16) -> String {
+    format!(
+        "apiVersion: spillway.dev/v1\nkind: Backend\nmetadata: {{name: {name}}}\nspec: {{endpoints: [{{address: 10.0.0.1, port: {port}}}]}}\n"
+    )
+}
+
+/// A directory of documents and one for the state.
+struct Place {
+    documents: TempDir,
+    state: TempDir,
+}
+
+impl Place {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let place = Self { documents: TempDir::new().unwrap(), state: TempDir::new().unwrap() };
+        for (name, text) in files {
+            place.write(name, text);
+        }
+        place
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.documents.path().join(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.documents.path().join(name)).unwrap()
+    }
+
+    fn open(&self) -> DirectoryStore {
+        DirectoryStore::open(self.documents.path(), Some(self.state.path())).unwrap()
+    }
+
+    /// Everything in the directory, hidden files too.
+    fn files(&self) -> Vec<(String, String)> {
+        let mut files: Vec<_> = fs::read_dir(self.documents.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+fn put(text: &str) -> Change {
+    let raw = Raw { name: "body".into(), bytes: text.as_bytes().to_vec() };
+    Change { put: vec![raw], author: "ann".into(), message: "try".into(), ..Change::default() }
+}
+
+fn key(name: &str) -> Key {
+    (Kind::Backend, name.to_owned())
+}
+
+#[test]
+fn a_change_is_written_and_nothing_around_it() {
+    let file = format!("{GATEWAY}---\n# b\n{}", backend("b", 1));
+    let place = Place::new(&[("all.yaml", &file)]);
+    let store = place.open();
+    let applied = store.apply(put(&format!("{}---\n{}", backend("b", 2), backend("new", 3)))).unwrap();
+    assert_eq!(applied.revision, 2);
+    let shown: Vec<_> = applied.changes.iter().map(|change| (change.name.as_str(), change.action)).collect();
+    use super::super::difference::Action::{Added, Changed};
+    assert_eq!(shown, [("b", Changed), ("new", Added)]);
+    assert_eq!(applied.changes[0].fields[0].to_string(), "spec.endpoints[0].port: 1 -> 2");
+    let expected = [
+        ("all.yaml".to_owned(), format!("{GATEWAY}---\n# b\n{}", backend("b", 2))),
+        ("backend-new.yaml".to_owned(), backend("new", 3)),
+    ];
+    assert_eq!(place.files(), expected);
+    let latest = store.latest();
+    assert_eq!(
+        (latest.revision, latest.documents[&key("b")].revision, latest.model.backends.len()),
+        (2, 2, 2)
+    );
+    assert_eq!(latest.documents[&(Kind::Gateway, "edge".to_owned())].revision, 1);
+    // It is so already.
+    let again = store.apply(put(&backend("b", 2))).unwrap();
+    assert_eq!((again.revision, again.changes.len()), (2, 0));
+}
+
+#[test]
+fn trying_writes_nothing() {
+    let place = Place::new(&[("a.yaml", GATEWAY)]);
+    let store = place.open();
+    let before = place.files();
+    let applied = store.apply(Change { dry_run: true, ..put(&backend("b", 1)) }).unwrap();
+    assert_eq!((applied.revision, applied.changes.len()), (1, 1));
+    assert_eq!((place.files(), store.latest().revision), (before, 1));
+}
+
+#[test]
+fn what_is_not_valid_changes_nothing_and_is_shown_as_it_was_handed_in() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    let before = place.files();
+    let route = "\n\napiVersion: spillway.dev/v1\nkind: Route\nmetadata: {name: r}\nspec:\n  parentRefs: [{name: egde}]\n  rules: [{name: x, backendRefs: [{name: b}]}]\n";
+    let ApplyError::Invalid(Diagnostics(errors)) = store.apply(put(route)).unwrap_err() else { panic!() };
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!((errors[0].file.to_str(), errors[0].place.unwrap().line), (Some("body"), 7));
+    assert!(errors[0].help.as_ref().unwrap().contains("edge"), "{:?}", errors[0]);
+    // Something wrong by itself, twice the same document, and nothing at all.
+    for text in ["a: [", &format!("{0}---\n{0}", backend("b", 2)), ""] {
+        let error = store.apply(put(text)).unwrap_err();
+        assert!(matches!(&error, ApplyError::Invalid(Diagnostics(errors)) if !errors.is_empty()), "{error}");
+    }
+    // A document that others need.
+    store.apply(put(&route.replace("egde", "edge"))).unwrap();
+    let delete = Change { delete: vec![key("b")], ..Change::default() };
+    let ApplyError::Invalid(Diagnostics(errors)) = store.apply(delete).unwrap_err() else { panic!() };
+    assert!(errors[0].file.ends_with("route-r.yaml"), "{errors:?}");
+    assert_eq!(place.files()[..2], before[..2]);
+    let missing = Change { delete: vec![key("none")], ..Change::default() };
+    assert!(matches!(store.apply(missing), Err(ApplyError::NotFound { .. })));
+}
+
+#[test]
+fn a_document_that_somebody_else_changed_is_a_conflict() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    let on = |expected: u64, text: &str| Change { expected: Some(expected), ..put(text) };
+    store.apply(on(1, &backend("b", 2))).unwrap();
+    let error = store.apply(on(1, &backend("b", 3))).unwrap_err();
+    assert!(matches!(error, ApplyError::Conflict { expected: 1, found: 2, .. }), "{error}");
+    // It is about the documents that are named, not about all.
+    store.apply(on(1, &backend("c", 3))).unwrap();
+    assert!(matches!(store.apply(on(0, &backend("c", 4))), Err(ApplyError::Conflict { found: 3, .. })));
+    store.apply(Change { delete: vec![key("c")], expected: Some(3), ..Change::default() }).unwrap();
+    assert!(matches!(store.apply(on(3, &backend("c", 4))), Err(ApplyError::Conflict { found: 4, .. })));
+    store.apply(on(0, &backend("c", 4))).unwrap();
+}
+
+#[test]
+fn of_many_writers_at_once_each_wins_or_hears_of_a_conflict() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    let attempt = |port: u16| {
+        let expected = store.latest().documents[&key("b")].revision;
+        store.apply(Change { expected: Some(expected), ..put(&backend("b", port)) })
+    };
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (2..8)
+            .map(|n| scope.spawn(move || (0..5).map(|i| attempt(n * 100 + i)).collect::<Vec<_>>()))
+            .collect();
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    let won: std::collections::BTreeSet<_> =
+        outcomes.iter().flatten().map(|applied| applied.revision).collect();
+    assert_eq!(won.len(), outcomes.iter().flatten().count());
+    assert!(outcomes.iter().all(|o| matches!(o, Ok(_) | Err(ApplyError::Conflict { .. }))), "{outcomes:?}");
+    assert_eq!(store.latest().revision, 1 + won.len() as u64);
+    assert_eq!(*store.latest().documents[&key("b")].text, *place.read("b.yaml"));
+}
+
+#[test]
+fn going_back_is_a_new_revision() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    store.apply(put(&backend("b", 2))).unwrap();
+    store.apply(put(&backend("c", 3))).unwrap();
+    let applied = store.rollback(1, "bob".into(), "back".into(), false).unwrap();
+    assert_eq!((applied.revision, applied.changes.len()), (4, 2));
+    assert_eq!(place.files(), [("a.yaml".into(), GATEWAY.into()), ("b.yaml".into(), backend("b", 1))]);
+    assert_eq!(store.model_at(3).unwrap().backends.len(), 2);
+    let revision = store.revision(4).unwrap();
+    assert_eq!((revision.origin, revision.author.as_str()), (Origin::Rollback(1), "bob"));
+    // Forward again, after a restart.
+    drop(store);
+    let store = place.open();
+    store.rollback(3, "bob".into(), String::new(), false).unwrap();
+    assert_eq!(place.read("backend-c.yaml"), backend("c", 3));
+    let error = store.rollback(9, String::new(), String::new(), false).unwrap_err().to_string();
+    assert_eq!(error, "there is no revision 9: 1 to 5 are kept");
+    assert!(store.rollback(0, String::new(), String::new(), false).is_err());
+}
+
+#[test]
+fn what_was_edited_by_hand_meanwhile_is_a_revision_of_its_own() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    place.write("b.yaml", &backend("b", 7));
+    let applied = store.apply(put(&backend("c", 1))).unwrap();
+    assert_eq!((applied.revision, applied.changes.len()), (3, 1));
+    assert_eq!(store.revision(2).unwrap().origin, Origin::Directory);
+    assert_eq!(store.revision(2).unwrap().message, "changed b.yaml");
+    // What is not valid by hand has to be mended, by hand or by the change itself.
+    place.write("b.yaml", "a: [");
+    let ApplyError::Invalid(Diagnostics(errors)) = store.apply(put(&backend("c", 2))).unwrap_err() else {
+        panic!()
+    };
+    assert!(errors[0].file.ends_with("b.yaml"));
+    assert_eq!(store.latest().revision, 3);
+}
+
+#[test]
+fn history_outlives_a_restart_and_notes_what_happened_meanwhile() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    store.apply(put(&backend("b", 2))).unwrap();
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.latest().revision, 2);
+    assert_eq!(store.latest().documents[&key("b")].revision, 2);
+    drop(store);
+    place.write("b.yaml", &backend("b", 3));
+    let store = place.open();
+    let revision = store.revision(3).unwrap();
+    assert_eq!((revision.origin, store.latest().revision), (Origin::Directory, 3));
+    assert_eq!(revision.changes[0].fields[0].to_string(), "spec.endpoints[0].port: 2 -> 3");
+    // Without a state directory it begins anew.
+    drop(store);
+    let store = DirectoryStore::open(place.documents.path(), None).unwrap();
+    assert_eq!((store.latest().revision, store.kept().file), (1, None));
+}
+
+#[test]
+fn a_directory_that_is_not_to_be_written_says_why() {
+    let place = Place::new(&[("a.yaml", GATEWAY)]);
+    let store = place.open();
+    let set = |mode| fs::set_permissions(place.documents.path(), fs::Permissions::from_mode(mode)).unwrap();
+    set(0o555);
+    let error = store.apply(put(&backend("b", 1))).unwrap_err();
+    set(0o755);
+    assert!(matches!(error, ApplyError::ReadOnly { .. }), "{error}");
+    assert_eq!(place.files().len(), 1);
+    symlink("nowhere", place.documents.path().join("..data")).unwrap();
+    let error = store.apply(put(&backend("b", 1))).unwrap_err().to_string();
+    assert!(error.contains("is a mounted ConfigMap"), "{error}");
+    assert_eq!(store.latest().revision, 1);
+}
+
+#[test]
+fn a_link_stays_a_link_and_permissions_stay() {
+    let elsewhere = TempDir::new().unwrap();
+    let target = elsewhere.path().join("b.yaml");
+    fs::write(&target, backend("b", 1)).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+    let place = Place::new(&[("a.yaml", GATEWAY)]);
+    symlink(&target, place.documents.path().join("b.yaml")).unwrap();
+    let store = place.open();
+    store.apply(put(&backend("b", 2))).unwrap();
+    assert!(place.documents.path().join("b.yaml").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(&target).unwrap(), backend("b", 2));
+    assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn what_was_read_before_a_write_is_not_believed() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let store = place.open();
+    let (writes, scan) = (store.writes(), store.scan().unwrap());
+    store.apply(put(&backend("b", 2))).unwrap();
+    assert!(matches!(store.accept(&scan, writes), Outcome::Outdated));
+    let (writes, scan) = (store.writes(), store.scan().unwrap());
+    assert!(matches!(store.accept(&scan, writes), Outcome::Same));
+    assert_eq!(store.latest().revision, 2);
+}
+
+#[test]
+fn an_interrupted_change_is_finished_at_the_next_start() {
+    let place =
+        Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1)), ("c.yaml", &backend("c", 1))]);
+    drop(place.open());
+    let files =
+        ["b", "c"].map(|name| (place.documents.path().join(format!("{name}.yaml")), Some(backend(name, 2))));
+    let who = signature("ann", "both", Origin::Api);
+    let journal = Journal::new(2, who, files.into()).unwrap();
+    let prepared = journal.prepare(place.documents.path()).unwrap();
+    // One of the two is in place when the process ends.
+    fs::rename(prepared_draft(&prepared, 0), place.documents.path().join("b.yaml")).unwrap();
+    let store = place.open();
+    let expected = [("a.yaml", GATEWAY.to_owned()), ("b.yaml", backend("b", 2)), ("c.yaml", backend("c", 2))];
+    assert_eq!(place.files(), expected.map(|(name, text)| (name.to_owned(), text)));
+    let revision = store.revision(2).unwrap();
+    assert_eq!(
+        (revision.author.as_str(), revision.message.as_str(), revision.changes.len()),
+        ("ann", "both", 2)
+    );
+    assert_eq!(store.latest().revision, 2);
+}
+
+fn prepared_draft(prepared: &journal::Prepared, number: usize) -> PathBuf {
+    prepared.draft(number).unwrap()
+}
+
+/// Runs [`child`] in a process of its own, under a shell that sets limits.
+fn child_process(place: &Place, what: &str, limits: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "store::live::tests::child", "--ignored", "--nocapture"])
+        .env("SPILLWAY_TEST_DOCUMENTS", place.documents.path())
+        .env("SPILLWAY_TEST_STATE", place.state.path())
+        .env("SPILLWAY_TEST_WHAT", what);
+    command
+}
+
+#[test]
+#[ignore = "run by the tests below, in a process of its own"]
+fn child() {
+    let variable = |name: &str| std::env::var(format!("SPILLWAY_TEST_{name}")).unwrap();
+    let (documents, state) = (variable("DOCUMENTS"), variable("STATE"));
+    let store = DirectoryStore::open(Path::new(&documents), Some(Path::new(&state))).unwrap();
+    println!("open");
+    match variable("WHAT").as_str() {
+        "write for ever" => {
+            for port in 2.. {
+                let texts = ["b", "c", "d"].map(|name| backend(name, port));
+                store.apply(put(&texts.join("---\n"))).unwrap();
+            }
+        }
+        "a large document" => {
+            let text = format!("{}{}", backend("b", 2), "# comment\n".repeat(20_000).as_str());
+            let text = text.replace("spec:", &format!("{}spec:", "# comment\n".repeat(20_000)));
+            println!("{}", store.apply(put(&text)).unwrap_err());
+            println!("then {}", store.apply(put(&backend("b", 3))).unwrap().revision);
+        }
+        "many revisions" => {
+            for port in 2.. {
+                if let Err(error) = store.apply(put(&backend("b", port))) {
+                    println!("{error}");
+                    println!("port {} revision {}", port - 1, store.latest().revision);
+                    break;
+                }
+            }
+        }
+        what => panic!("{what}"),
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_a_change_all_of_it_has_happened_or_none() {
+    let files = ["b", "c", "d"].map(|name| (format!("{name}.yaml"), backend(name, 1)));
+    let mut files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    files.push(("a.yaml", GATEWAY));
+    let place = Place::new(&files);
+    for round in 0..12 {
+        let mut child = child_process(&place, "write for ever", "").stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(120 + round * 7));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = place.open();
+        let now = store.latest();
+        let ports: Vec<_> = ["b", "c", "d"].map(|name| now.model.backends[name].endpoints[0].port).into();
+        assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+        assert_eq!(now.documents.len(), 4);
+        // Every revision is whole, by whom it was, and none is missing.
+        let revisions = store.revisions(1..=now.revision);
+        assert_eq!(revisions.len() as u64, now.revision);
+        assert!(revisions[..revisions.len() - 1].iter().all(|r| r.author == "ann" && r.changes.len() == 3));
+        assert!(place.files().iter().all(|(name, _)| !name.starts_with('.')), "{:?}", place.files());
+    }
+    assert!(place.open().latest().revision > 1, "nothing was ever written");
+}
+
+#[test]
+fn a_disk_that_is_full_loses_nothing() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    // No file may have more than 128 KiB (units of 512 bytes), and the signal that tells so is ignored.
+    let limits = "trap '' XFSZ; ulimit -f 256;";
+    let output = child_process(&place, "a large document", limits).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("nothing was changed: writing ") && said.contains("File too large"), "{said}");
+    assert!(said.contains("then 2"), "{said}");
+    assert_eq!(place.files(), [("a.yaml".into(), GATEWAY.into()), ("b.yaml".into(), backend("b", 3))]);
+    assert_eq!(place.open().latest().revision, 2);
+}
+
+#[test]
+fn a_history_that_has_no_room_loses_nothing() {
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
+    let output = child_process(&place, "many revisions", "trap '' XFSZ; ulimit -f 16;").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("history.jsonl failed: File too large"), "{said}");
+    let store = place.open();
+    let port = store.latest().model.backends["b"].endpoints[0].port;
+    assert!(said.contains(&format!("port {port} revision {}", store.latest().revision)), "{said}");
+    assert_eq!(place.files().len(), 2);
+}
