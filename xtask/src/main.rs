@@ -1,4 +1,4 @@
-//! The project's own commands, so that a fresh clone needs nothing but Rust to begin: `cargo xtask build | envoy | demo | test | bench`.
+//! The project's own commands, so that a fresh clone needs nothing but Rust to begin: `cargo xtask build | envoy | demo | test | bench | fuzz | mutants`.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,9 @@ mod bench;
 mod build;
 mod demo;
 mod envoy;
+mod fuzz;
 mod module;
+mod mutants;
 mod process;
 mod test;
 mod toolchain;
@@ -36,6 +38,10 @@ enum Command {
     Test(test::Options),
     /// Measure what the project claims about its own speed
     Bench(bench::Options),
+    /// Feed a parser with bytes that nobody thought of
+    Fuzz(fuzz::Options),
+    /// Change the code in small ways and see which changes no test notices
+    Mutants(mutants::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +61,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Demo(options) => demo::run(options),
         Command::Test(options) => test::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Fuzz(options) => fuzz::run(options),
+        Command::Mutants(options) => mutants::run(options),
     }
 }
