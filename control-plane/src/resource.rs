@@ -2,6 +2,7 @@
 //!
 //! Not here: who gets what when ([`crate::stream`]), and versions ([`crate::snapshot`]).
 
+pub mod access_log;
 pub mod cluster;
 pub mod endpoint;
 pub mod extension_config;

@@ -131,8 +131,9 @@ pub struct Listener {
     pub client_address: Option<NotYet>,
     /// Bounds against slow and greedy clients.
     pub limits: Option<NotYet>,
-    /// JSON lines with trace id, route key and decision.
-    pub access_log: Option<NotYet>,
+    /// A JSON line for each request on Envoy's standard output, with trace id, route key and decision.
+    #[serde(default)]
+    pub access_log: bool,
 }
 
 fn any_address() -> std::net::IpAddr {

@@ -27,6 +27,7 @@ use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_muta
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use prost::Name;
 
+use super::access_log::access_log;
 use super::extension_config;
 use super::route::ROUTE_KEY_HEADER;
 use super::{any, boolean, duration, extension, over_ads_without_timeout, socket_address, uint32};
@@ -98,6 +99,7 @@ fn connection_manager(gateway: &str, listener: &kind::Listener) -> HttpConnectio
             route_config_name: route_config_name(listener),
         })),
         http_filters: vec![protection(gateway), router()],
+        access_log: listener.access_log.then(access_log).into_iter().collect(),
         early_header_mutation_extensions: vec![extension(
             "spillway.reserved_headers",
             &without_reserved_headers(),

@@ -149,7 +149,6 @@ const NOT_YET: &[&str] = &[
     "Gateway front spec.listeners[1].tls",
     "Gateway front spec.listeners[1].clientAddress",
     "Gateway front spec.listeners[1].limits",
-    "Gateway front spec.listeners[1].accessLog",
     "Gateway front spec.listeners[2].protocol",
     "Gateway front spec.listeners[3].protocol",
     "Gateway front spec.listeners[4].protocol",
