@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::resource::Kind;
 use crate::snapshot::{Name, Snapshot, Version};
-use crate::subscription::{Delivery, Draft, Interest, Refused, Reply, Subscription, Variant};
+use crate::subscription::{Delivery, Draft, Interest, Refused, Reply, Standing, Subscription, Variant};
 
 /// Names one stream may subscribe to, over all kinds. It bounds what a client can make this process remember.
 const MAX_NAMES: usize = 50_000;
@@ -119,6 +119,8 @@ pub struct Options {
     pub legacy_wildcard: bool,
     /// Differs from stream to stream.
     pub seed: u32,
+    /// Whether secrets are served: not to those who could be anybody.
+    pub secrets: bool,
 }
 
 /// One stream.
@@ -150,6 +152,23 @@ impl Stream {
     /// The client, once its first request is there.
     pub fn node(&self) -> Option<&Node> {
         self.node.as_ref()
+    }
+
+    /// The variant of the protocol.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// What the client is to have.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// What the client has, wants or refuses, resource by resource.
+    pub fn standings(&self) -> impl Iterator<Item = (Kind, &Name, Standing<'_>)> {
+        self.subscriptions.iter().flat_map(|(kind, subscription)| {
+            subscription.standings().map(move |(name, standing)| (*kind, name, standing))
+        })
     }
 
     /// Takes the node from a stream's first request.
@@ -195,7 +214,8 @@ impl Stream {
 
     fn apply(&mut self, request: Request) -> Result<Event, StreamError> {
         let Some(kind) = self.kind_of(&request.type_url)? else {
-            return Ok(Event::NotServed(request.type_url));
+            let implied = self.options.only.map(|kind| kind.type_url().to_owned());
+            return Ok(Event::NotServed(implied.unwrap_or(request.type_url)));
         };
         check_names(&request)?;
         let Request { nonce, error, interest, .. } = request;
@@ -233,10 +253,13 @@ impl Stream {
     }
 
     fn kind_of(&self, type_url: &str) -> Result<Option<Kind>, StreamError> {
+        let served = |kind| kind != Kind::Secret || self.options.secrets;
         match self.options.only {
             None if type_url.is_empty() => Err(StreamError::NoType),
-            None => Ok(Kind::of(type_url)),
-            Some(only) if type_url.is_empty() || type_url == only.type_url() => Ok(Some(only)),
+            None => Ok(Kind::of(type_url).filter(|kind| served(*kind))),
+            Some(only) if type_url.is_empty() || type_url == only.type_url() => {
+                Ok(Some(only).filter(|kind| served(*kind)))
+            }
             Some(only) => Err(StreamError::WrongType { served: only.type_url(), asked: type_url.to_owned() }),
         }
     }

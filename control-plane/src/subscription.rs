@@ -227,9 +227,11 @@ impl Subscription {
         }
     }
 
-    /// What the client has, name by name.
+    /// What the client has or waits for, name by name.
     pub fn standings(&self) -> impl Iterator<Item = (&Name, Standing<'_>)> {
-        self.held.iter().map(|(name, held)| (name, held.standing()))
+        let untold = self.wanted.names().iter().filter(|name| !self.held.contains_key(*name));
+        let held = self.held.iter().map(|(name, held)| (name, held.standing()));
+        held.chain(untold.map(|name| (name, Standing::default())))
     }
 
     /// How many names are subscribed to.

@@ -16,6 +16,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The peer that a request came from.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
     /// The peer of a connection without TLS.
     pub(super) fn plain(address: SocketAddr) -> Self {
         Self { address: Some(address), names: Arc::default() }

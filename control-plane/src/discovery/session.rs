@@ -2,23 +2,25 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
+use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
-use super::Context;
+use super::clients::{Client, Open};
+use super::peer::Peer;
+use super::{Context, MAX_REQUEST};
 use crate::fleet::{Link, Refused};
-use crate::refusal::{Refusal, redact::redact};
+use crate::refusal::{Refusal, redact::redact, trace::trace};
 use crate::resource::Kind;
 use crate::snapshot::Snapshot;
-use crate::stream::{Event, Options, Request, Response, Stream, StreamError};
+use crate::stream::{Event, Node, Options, Request, Response, Stream, StreamError};
 use crate::subscription::Variant;
 
 /// Requests taken in a row before other streams get their turn.
@@ -54,16 +56,23 @@ where
     type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Q>>) -> Self::Future {
-        let peer = request.remote_addr();
+        let peer = Peer::of(&request);
+        let stream = Stream::new(self.variant, Options { seed: random(), ..self.options });
+        let Some(open) = self.context.clients.open(stream) else {
+            warn!(peer = ?peer.address, "too many streams: more are refused until some end");
+            return std::future::ready(Err(Status::resource_exhausted("too many streams"))).boxed();
+        };
         let session = Session {
             inbound: request.into_inner(),
-            stream: Stream::new(self.variant, Options { seed: random(), ..self.options }),
+            open,
             context: Arc::clone(&self.context),
             peer,
+            node: None,
             link: None,
             snapshots: None,
             current: None,
             retry_at: None,
+            ends_at: None,
             ended: false,
             span: info_span!("xds", variant = ?self.variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
         };
@@ -78,21 +87,28 @@ where
 
 struct Session<Q> {
     inbound: Streaming<Q>,
-    stream: Stream,
+    open: Open,
     context: Arc<Context>,
-    peer: Option<SocketAddr>,
-    /// This and the next are there once the first request has said who it is from.
+    peer: Peer,
+    /// This and the next two are there once the first request has said who it is from.
+    node: Option<Arc<Node>>,
     link: Option<Link>,
     snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
     /// What the stream works towards.
     current: Option<Arc<Snapshot>>,
     /// When to offer once more what was refused or has to be confirmed.
     retry_at: Option<Instant>,
+    /// When to end the stream, once everything ends.
+    ends_at: Option<Instant>,
     ended: bool,
     span: Span,
 }
 
 impl<Q: Into<Request> + Send + 'static> Session<Q> {
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.open.client()
+    }
+
     /// The next response, as soon as one is due. `None` when the stream is over.
     async fn next(&mut self) -> Option<Result<Response, Status>> {
         if self.ended {
@@ -127,40 +143,39 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                 match self.inbound.message().now_or_never() {
                     Some(Ok(Some(request))) => self.receive(request.into())?,
                     Some(Ok(None)) => return Ok(None),
-                    Some(Err(status)) => {
-                        lost(&status);
-                        return Ok(None);
-                    }
+                    Some(Err(status)) => return lost(&status),
                     None => break,
                 }
             }
-            if let Some(response) = self.stream.respond() {
+            let response = self.client().stream.respond();
+            if let Some(response) = response {
                 return Ok(Some(response));
             }
             if let (Some(link), Some(current)) = (&self.link, &self.current)
-                && self.stream.is_answered()
+                && self.client().stream.is_answered()
             {
                 link.settled(current);
             }
             tokio::task::consume_budget().await;
             tokio::select! {
-                () = self.context.shutdown.cancelled() => {
+                () = self.context.shutdown.begun.cancelled(), if self.ends_at.is_none() => {
+                    let delay = self.context.shutdown.delay(self.context.clients.count(), random());
+                    self.ends_at = Some(Instant::now() + delay);
+                }
+                () = reached(self.ends_at) => {
                     // Proxies keep what they have and look for another replica.
                     return Err(Status::unavailable("this control plane is shutting down"));
                 }
                 request = self.inbound.message() => match request {
                     Ok(Some(request)) => self.receive(request.into())?,
                     Ok(None) => return Ok(None),
-                    Err(status) => {
-                        lost(&status);
-                        return Ok(None);
-                    }
+                    Err(status) => return lost(&status),
                 },
                 () = changed(&mut self.snapshots) => self.take_snapshot(),
                 () = trial_changed(&mut self.link) => self.take_snapshot(),
                 () = reached(self.retry_at) => {
                     self.retry_at = None;
-                    self.stream.retry();
+                    self.client().stream.retry();
                 }
             }
         }
@@ -170,18 +185,22 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
         if self.snapshots.is_none() {
             self.identify(&mut request)?;
         }
-        let event = self.stream.receive(request).map_err(|error| refuse(&error))?;
+        let event = self.client().stream.receive(request).map_err(|error| refuse(&error))?;
         if let Event::Accepted(Kind::ExtensionConfig, _) | Event::Refused(Kind::ExtensionConfig, ..) = event {
-            self.retry_at = self.stream.retry_in().map(|delay| Instant::now() + delay);
+            let retry_in = self.client().stream.retry_in();
+            self.retry_at = retry_in.map(|delay| Instant::now() + delay);
         }
-        let (Some(node), Some(link)) = (self.stream.node(), &self.link) else { return Ok(()) };
+        let (Some(node), Some(link)) = (&self.node, &self.link) else { return Ok(()) };
         match event {
             Event::Subscribed(kind) => debug!(type_url = kind.type_url(), "subscribed"),
             Event::Changed(kind) => debug!(type_url = kind.type_url(), "subscription changed"),
             Event::Stale(kind) => debug!(type_url = kind.type_url(), "answers an older response"),
             Event::Accepted(kind, version) => {
                 debug!(type_url = kind.type_url(), %version, "accepted");
-                let refuses = self.stream.refuses(kind);
+                let mut client = self.client();
+                let refuses = client.stream.refuses(kind);
+                client.accepted(kind, Arc::clone(&version), refuses, SystemTime::now());
+                drop(client);
                 link.accepted(kind, &version, refuses);
                 if !refuses {
                     self.context.refusals.clear(node, kind);
@@ -191,13 +210,24 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                 let names = refused.resources.iter().map(|(name, _)| &**name);
                 let reason = redact(&error, names);
                 let (type_url, version) = (kind.type_url(), &refused.version);
-                let retried = self.stream.retry_in().is_some();
-                warn!(type_url, %version, reason, retried, "the proxy refused a push");
+                let mut client = self.client();
+                let retried = client.stream.retry_in().is_some();
+                client.refused(kind, reason.clone(), SystemTime::now());
+                drop(client);
+                let traced = |current: &Arc<Snapshot>| trace(current, kind, &refused.resources, &error);
+                let cause = self.current.as_ref().and_then(traced);
+                let (document, field) = cause.as_ref().map(|cause| (&cause.document, &cause.field)).unzip();
+                warn!(type_url, %version, reason, document, field, retried, "the proxy refused a push");
                 let resources = refused.resources.iter().cloned().collect();
                 let version = Arc::clone(version);
-                let (told, cause) = (reason.clone(), None);
+                let told = reason.clone();
                 link.refused(kind, Refused { version, reason: told, resources, cause, retried });
                 self.context.refusals.record(node, kind, Refusal { refused, reason });
+            }
+            Event::NotServed(type_url) if type_url == Kind::Secret.type_url() => {
+                warn!(
+                    "secrets are not served beyond this machine without TLS: what needs them will wait for ever"
+                );
             }
             Event::NotServed(type_url) => warn!(type_url, "this type of resource is not served"),
         }
@@ -205,13 +235,17 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
     }
 
     fn identify(&mut self, request: &mut Request) -> Result<(), Status> {
-        let node = self.stream.identify(request).map_err(|error| refuse(&error))?.clone();
+        let node = self.client().stream.identify(request).map_err(|error| refuse(&error))?.clone();
         self.span.record("node", &node.id).record("fleet", &node.fleet);
+        // Here `node` is what the client claims to be and `peer` what it has proved. Whether the one may claim the other's fleet is to be
+        // decided here, before anything is looked up for it; for now every peer that got through its handshake may be anything.
         let refusals = self.context.refusals.of(&node);
-        self.stream.recall(refusals.into_iter().map(|(kind, refusal)| (kind, refusal.refused)));
-        self.link = Some(self.context.fleets.connected(&node, self.peer));
+        self.client().stream.recall(refusals.into_iter().map(|(kind, refusal)| (kind, refusal.refused)));
+        self.link = Some(self.context.fleets.connected(&node, self.peer.address));
         self.snapshots = Some(self.context.cache.subscribe(&node.fleet));
-        info!("connected");
+        self.node = Some(Arc::new(node));
+        let Peer { address, names } = &self.peer;
+        info!(peer = address.as_ref().map(display), ?names, "connected");
         self.take_snapshot();
         Ok(())
     }
@@ -228,9 +262,9 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
         if snapshot.gateways().is_empty() {
             warn!("no Gateway has this proxy's node.cluster as its fleet: it is given nothing to serve");
         }
-        let local = self.stream.node().and_then(|node| node.filter_path.as_deref());
+        let local = self.node.as_ref().and_then(|node| node.filter_path.as_deref());
         let snapshot = local.map_or(Arc::clone(&snapshot), |path| Arc::new(snapshot.with_local_module(path)));
-        self.stream.update(snapshot);
+        self.client().stream.update(snapshot);
     }
 }
 
@@ -254,9 +288,16 @@ async fn trial_changed(link: &mut Option<Link>) {
     }
 }
 
-/// The connection broke, or the client sent something that is no request: there is nobody who could be told.
-fn lost(status: &Status) {
+/// The connection broke, or the client sent something that is no request: mostly there is nobody who could be told.
+fn lost(status: &Status) -> Result<Option<Response>, Status> {
     info!(reason = status.message(), "stream lost");
+    match status.code() {
+        // What tonic says of a message over the limit.
+        Code::OutOfRange => {
+            Err(Status::resource_exhausted(format!("a request may have at most {MAX_REQUEST} bytes")))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn random() -> u32 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
 use envoy_types::pb::google::protobuf::StringValue;
@@ -16,11 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Channel;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status, Streaming};
 
+use super::incoming::Incoming;
 use super::*;
 use crate::resource::Kind;
 use crate::snapshot::{Resource, ResourceSet, Snapshot};
@@ -28,24 +29,43 @@ use crate::snapshot::{Resource, ResourceSet, Snapshot};
 /// Longer than anything here takes, even on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
+mod client_status;
+mod limits;
+mod load_reports;
+mod services;
+
 struct Harness {
     context: Arc<Context>,
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-async fn serve() -> Harness {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let context = Arc::new(Context {
+/// A context whose streams end over as much as `grace`.
+fn context(max_streams: usize, grace: Duration) -> Context {
+    Context {
         cache: Arc::default(),
         refusals: Arc::default(),
         fleets: Fleets::default(),
-        shutdown: CancellationToken::new(),
-    });
+        clients: Arc::new(Clients::new(max_streams)),
+        loads: Arc::default(),
+        load_interval: Duration::from_secs(10),
+        secrets: true,
+        shutdown: Shutdown { begun: CancellationToken::new(), grace },
+    }
+}
+
+async fn serve() -> Harness {
+    serve_with(context(100, Duration::from_secs(10))).await
+}
+
+async fn serve_with(context: Context) -> Harness {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let context = Arc::new(context);
+    let incoming = Incoming::new(listener, None, 100);
     let served = server().add_routes(Routes::from(routes(&context))).serve_with_incoming_shutdown(
-        TcpIncoming::from(listener),
-        context.shutdown.clone().cancelled_owned(),
+        incoming.into_stream(),
+        context.shutdown.begun.clone().cancelled_owned(),
     );
     Harness { context, address, server: tokio::spawn(async { served.await.unwrap() }) }
 }
@@ -60,8 +80,12 @@ impl Harness {
         self.context.cache.publish(&BTreeMap::from([("edge".to_owned(), snapshot)]));
     }
 
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
     async fn connect(&self) -> AggregatedDiscoveryServiceClient<Channel> {
-        AggregatedDiscoveryServiceClient::connect(format!("http://{}", self.address)).await.unwrap()
+        AggregatedDiscoveryServiceClient::new(self.channel().await)
     }
 
     async fn open(&self) -> Proxy {
@@ -247,7 +271,7 @@ async fn a_shutdown_ends_streams_and_then_the_server() {
     let mut proxy = server.open().await;
     proxy.send(Kind::Listener, DeltaDiscoveryRequest::default()).await;
     proxy.next().await.unwrap();
-    server.context.shutdown.cancel();
+    server.context.shutdown.begun.cancel();
     assert_eq!(proxy.next().await.unwrap_err().code(), Code::Unavailable);
     drop(proxy);
     tokio::time::timeout(SOON, server.server).await.unwrap().unwrap();

@@ -77,7 +77,11 @@ impl Client {
     }
 
     fn new(variant: Variant, snapshot: &Arc<Snapshot>) -> Self {
-        Self::with(variant, Options { only: None, legacy_wildcard: true, seed: 0 }, Some(snapshot))
+        Self::with(
+            variant,
+            Options { only: None, legacy_wildcard: true, seed: 0, secrets: true },
+            Some(snapshot),
+        )
     }
 
     fn delta(snapshot: &Arc<Snapshot>) -> Self {
@@ -391,7 +395,7 @@ fn line_8_the_type_is_named_on_aggregated_streams_and_implied_by_separate_servic
     let other = Request { type_url: "type.googleapis.com/a.B".into(), ..untyped.clone() };
     assert_eq!(aggregated.stream.receive(other), Ok(Event::NotServed("type.googleapis.com/a.B".into())));
 
-    let only = Options { only: Some(Cluster), legacy_wildcard: true, seed: 0 };
+    let only = Options { only: Some(Cluster), legacy_wildcard: true, seed: 0, secrets: true };
     let mut separate = Client::with(Variant::Delta, only, Some(&snapshot));
     assert_eq!(separate.stream.receive(untyped), Ok(Event::Subscribed(Cluster)));
     assert_eq!(separate.due(), [said(Cluster, &["a"], &[])]);
@@ -492,7 +496,11 @@ fn line_14_nothing_is_answered_before_the_sources_have_loaded() {
         } else {
             Variant::Delta
         };
-        let mut client = Client::with(variant, Options { only: None, legacy_wildcard: true, seed: 0 }, None);
+        let mut client = Client::with(
+            variant,
+            Options { only: None, legacy_wildcard: true, seed: 0, secrets: true },
+            None,
+        );
         client.ask(Cluster, interest.clone());
         client.ask(Listener, interest);
         assert_eq!(client.due(), []);

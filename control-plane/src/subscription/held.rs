@@ -17,8 +17,10 @@ pub(super) struct Held {
 }
 
 /// How a client stands to one resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing<'a> {
+    /// Whether it was told anything yet.
+    pub told: bool,
     /// What it was sent last. `None`: that there is no such resource.
     pub sent: Option<&'a Version>,
     /// What it has in force, as far as it was sent on this stream.
@@ -82,6 +84,11 @@ impl Held {
 
     /// What can be told about it.
     pub(super) fn standing(&self) -> Standing<'_> {
-        Standing { sent: self.version.as_ref(), accepted: self.accepted.as_ref(), refused: self.refused }
+        Standing {
+            told: true,
+            sent: self.version.as_ref(),
+            accepted: self.accepted.as_ref(),
+            refused: self.refused,
+        }
     }
 }
