@@ -1,12 +1,13 @@
 //! What the engine says about a request, and what it is told about its end.
 
-use std::rc::Rc;
-use std::sync::Arc;
+mod admission;
 
-use crate::circuit_breaker::Watch;
-use crate::concurrency::Hold;
+use std::rc::Rc;
+
 use crate::config::Failures;
 use crate::reaction::Reaction;
+
+pub use self::admission::Admission;
 
 /// What to do with a request, and the route key for whoever wants it.
 #[derive(Debug)]
@@ -93,68 +94,6 @@ impl Kind {
             Self::CircuitBreaker => "spillway_circuit_breaker",
             Self::Concurrency => "spillway_concurrency",
             Self::Degrade => "spillway_degrade",
-        }
-    }
-}
-
-/// What the engine must remember of an admitted request. Costs no heap unless more than one breaker or more than one bulkhead is concerned.
-#[derive(Debug, Default)]
-pub struct Admission {
-    first: Option<(u32, Watch)>,
-    more: Vec<(u32, Watch)>,
-    first_hold: Option<(u32, Hold)>,
-    more_holds: Vec<(u32, Hold)>,
-    /// The policies that measure themselves by this request.
-    pub(crate) measured: Option<Arc<[u32]>>,
-    /// When it was admitted.
-    pub(crate) since: u64,
-}
-
-impl Admission {
-    /// Whether the request probes a half-open breaker. A probe is one attempt: send it without retries.
-    pub fn is_probe(&self) -> bool {
-        self.watches().any(|(_, watch)| watch.is_probe())
-    }
-
-    /// Whether anything wants to hear how the request ended; if not, [`Engine::complete`] need not be called.
-    ///
-    /// [`Engine::complete`]: crate::engine::Engine::complete
-    pub fn is_watched(&self) -> bool {
-        self.first.is_some() || self.first_hold.is_some() || self.measured.is_some()
-    }
-
-    /// Has a breaker, by its number, hear of the end, if it wants to.
-    pub(crate) fn add(&mut self, breaker: u32, watch: Option<Watch>) {
-        let Some(watch) = watch else { return };
-        if self.first.is_none() {
-            self.first = Some((breaker, watch));
-        } else {
-            self.more.push((breaker, watch));
-        }
-    }
-
-    /// Has a bulkhead, by its number, hear of the end.
-    pub(crate) fn hold(&mut self, bulkhead: u32, hold: Hold) {
-        if self.first_hold.is_none() {
-            self.first_hold = Some((bulkhead, hold));
-        } else {
-            self.more_holds.push((bulkhead, hold));
-        }
-    }
-
-    pub(crate) fn watches(&self) -> impl Iterator<Item = (u32, Watch)> + '_ {
-        self.first.iter().chain(&self.more).copied()
-    }
-
-    pub(crate) fn holds(&self) -> impl Iterator<Item = (u32, Hold)> + '_ {
-        self.first_hold.iter().chain(&self.more_holds).copied()
-    }
-
-    /// Forgets the probes: they have been resolved.
-    pub(crate) fn resolve_probes(&mut self) {
-        self.more.retain(|(_, watch)| !watch.is_probe());
-        if self.first.is_some_and(|(_, watch)| watch.is_probe()) {
-            self.first = self.more.pop();
         }
     }
 }

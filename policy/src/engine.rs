@@ -99,6 +99,8 @@ pub struct Engine {
     /// Of the whole VM: its engines share it.
     presence: presence::OfVm,
     residue: residue::OfVm,
+    /// What counts as failures where no rule says.
+    failures: Failures,
     /// When this worker first used it.
     since: Option<u64>,
     seed: Option<Seed>,
@@ -209,6 +211,7 @@ impl Engine {
             degrading,
             presence: presence::OfVm::default(),
             residue: residue::OfVm::default(),
+            failures: Failures::default(),
             since: None,
             seed: None,
             asked: Asked::default(),
@@ -400,7 +403,7 @@ impl Engine {
         S: Store + ?Sized,
     {
         self.hear(&admission, &outcome, false, store, now_ns);
-        let failed = outcome.failed(&Failures::default());
+        let failed = outcome.failed(&self.failures);
         let latency = outcome.latency.unwrap_or_else(|| now_ns.saturating_sub(admission.since));
         let since = *self.since.get_or_insert(now_ns);
         let presence = self.presence.take();

@@ -108,11 +108,14 @@ impl Index {
 pub(crate) struct Cache<P> {
     plans: HashMap<Box<[u8]>, Rc<P>>,
     names: Vec<u8>,
+    /// What was found last, and for which names: the next request is often one of the same route.
+    last: Option<Rc<P>>,
+    last_names: Vec<u8>,
 }
 
 impl<P> Default for Cache<P> {
     fn default() -> Self {
-        Self { plans: HashMap::new(), names: Vec::new() }
+        Self { plans: HashMap::new(), names: Vec::new(), last: None, last_names: Vec::new() }
     }
 }
 
@@ -131,8 +134,18 @@ impl<P> Cache<P> {
     }
 
     /// What is kept for these names.
-    pub(crate) fn get(&self) -> Option<Rc<P>> {
-        self.plans.get(self.names.as_slice()).cloned()
+    pub(crate) fn get(&mut self) -> Option<Rc<P>> {
+        if self.last.is_some() && self.last_names == self.names {
+            return self.last.clone();
+        }
+        let found = self.plans.get(self.names.as_slice()).cloned()?;
+        self.remember(&found);
+        Some(found)
+    }
+
+    fn remember(&mut self, plan: &Rc<P>) {
+        self.last_names.clone_from(&self.names);
+        self.last = Some(Rc::clone(plan));
     }
 
     /// Keeps `plan` for these names.
@@ -142,6 +155,7 @@ impl<P> Cache<P> {
         }
         let plan = Rc::new(plan);
         self.plans.insert(self.names.as_slice().into(), Rc::clone(&plan));
+        self.remember(&plan);
         plan
     }
 }

@@ -10,12 +10,20 @@ use crate::{build, envoy, process};
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `dataplane` (CPU per request), `tune` (from a changed limit to its enforcement), `xds` (thousands of streams), and its own options; `--help` shows them
+    /// `dataplane` (CPU per request), `tune` (from a changed limit to its enforcement), `xds` (thousands of streams), `model` (ten thousand documents), and its own options; `--help` shows them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some((_, criterion)) = options.arguments.split_first().filter(|(first, _)| *first == "policy") {
+        let bench = ["bench", "--quiet", "--locked", "--package", "spillway-policy", "--bench", "decision", "--"];
+        return process::run(process::cargo().args(bench).args(criterion));
+    }
+    if options.arguments.first().is_some_and(|first| first == "model") {
+        let bench = ["bench", "--quiet", "--locked", "--package", "spillway", "--bench", "model"];
+        return process::run(process::cargo().args(bench));
+    }
     let spillway = build::ensure()?;
     let envoy = envoy::ensure()?;
     eprintln!("bench: building");
