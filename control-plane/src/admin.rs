@@ -24,7 +24,6 @@ mod change;
 
 mod documents;
 mod events;
-mod figures;
 mod fleets;
 mod metrics;
 mod precondition;
@@ -33,7 +32,6 @@ mod reply;
 mod revisions;
 mod tag;
 
-pub use self::figures::Figures;
 pub use self::protection::Protection;
 
 /// Requests with documents in them that are worked on at a time: each may hold tens of megabytes. Others wait.
@@ -51,8 +49,6 @@ pub struct Admin {
     pub cache: Arc<Cache>,
     /// The proxies.
     pub fleets: Fleets,
-    /// What publishing took.
-    pub figures: Arc<Figures>,
     /// Ends event streams.
     pub shutdown: CancellationToken,
 }
@@ -106,16 +102,4 @@ async fn ready(State(context): State<Context>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response()
     }
-}
-
-/// `/healthz` and `/readyz` alone.
-pub fn routes(cache: Arc<Cache>) -> Router {
-    let ready = move || async move {
-        if cache.is_loaded() {
-            (StatusCode::OK, "ready\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "loading\n")
-        }
-    };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }

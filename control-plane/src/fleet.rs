@@ -4,6 +4,7 @@
 //! Streams write through a [`Link`]; whoever shows the state reads a [`FleetView`]. Nothing here decides what a proxy is sent: that is
 //! [`crate::publish`], which reads the same state.
 
+pub mod figures;
 mod proxy;
 pub mod time;
 pub mod view;
@@ -21,6 +22,7 @@ use crate::stream::Node;
 
 pub(crate) use self::proxy::{Answer, LinkId};
 pub use self::proxy::{Cause, Refused};
+use self::figures::Figures;
 use self::proxy::{Proxy, Standing};
 pub use self::view::{FleetView, ProxyView, PushView, RefusedView, TypeView};
 
@@ -36,6 +38,7 @@ struct Registry {
     /// Counts changes, so that readers can wait for the next one.
     changes: watch::Sender<u64>,
     links: AtomicU64,
+    figures: Figures,
 }
 
 /// One fleet: what it should have, and who is connected.
@@ -102,6 +105,11 @@ impl Fleets {
         };
         // Made outside the lock: with ten thousand proxies it takes a while that no stream should wait.
         fleets.into_iter().map(|(name, published, proxies)| view::fleet(name, published, &proxies)).collect()
+    }
+
+    /// What was counted.
+    pub fn figures(&self) -> &Figures {
+        &self.registry.figures
     }
 
     /// Tells of changes: the number grows with each. A slow reader sees one change where there were many.
@@ -188,16 +196,19 @@ pub struct Link {
 impl Link {
     /// A response with this version has been handed to the transport.
     pub fn sent(&self, kind: Kind, version: &Version) {
+        self.registry.figures.sent(kind);
         self.update(|standing| standing.sent(kind, version));
     }
 
     /// The proxy has this version in force; `refuses` says whether it still refuses something else of this kind.
     pub fn accepted(&self, kind: Kind, version: &Version, refuses: bool) {
+        self.registry.figures.accepted(kind);
         self.update(|standing| standing.accepted(kind, version, refuses));
     }
 
     /// The proxy has refused something; it keeps what it had.
     pub fn refused(&self, kind: Kind, refused: Refused) {
+        self.registry.figures.refused(kind);
         self.update(|standing| standing.refused(kind, refused));
     }
 

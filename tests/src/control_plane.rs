@@ -21,6 +21,7 @@ pub struct ControlPlane {
     state: PathBuf,
     log: PathBuf,
     filter: PathBuf,
+    flags: Vec<String>,
     xds: Port,
     admin: Port,
 }
@@ -35,6 +36,7 @@ impl ControlPlane {
             state: folder.join("state"),
             log: folder.join("spillway.log"),
             filter: artifacts::filter()?,
+            flags: Vec::new(),
             xds: Port::free()?,
             admin: Port::free()?,
         };
@@ -59,6 +61,7 @@ impl ControlPlane {
             "--filter".as_ref(),
             self.filter.as_ref(),
         ];
+        let arguments = arguments.into_iter().chain(self.flags.iter().map(AsRef::as_ref));
         let mut process = Process::start("the control plane", &artifacts::spillway()?, arguments, &self.log)?;
         let url = format!("http://{admin}/readyz");
         wait::until("the control plane to be ready", || {
@@ -67,6 +70,12 @@ impl ControlPlane {
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts it again with these flags added.
+    pub fn restart_with(&mut self, flags: &[&str]) -> Result<()> {
+        self.flags = flags.iter().map(ToString::to_string).collect();
+        self.restart()
     }
 
     /// Starts it again with another build of the filter.
@@ -93,6 +102,12 @@ impl ControlPlane {
     /// Its admin address.
     pub fn admin(&self) -> SocketAddr {
         self.admin.address()
+    }
+
+    /// Runs a client command against it to its end.
+    pub fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let url = format!("http://{}", self.admin());
+        run(&[arguments, &["--server", &url]].concat())
     }
 
     /// Everything that it has logged so far.

@@ -6,6 +6,7 @@
 //! user runs, found through [`artifacts`]. Whatever is waited for is polled with a deadline ([`wait`]); nothing sleeps and hopes.
 
 pub mod artifacts;
+pub mod chaos;
 pub mod client;
 pub mod control_plane;
 pub mod documents;
@@ -13,6 +14,7 @@ pub mod envoy;
 pub mod load;
 pub mod ports;
 pub mod process;
+pub mod python;
 pub mod scene;
 pub mod upstream;
 pub mod wait;

@@ -10,6 +10,7 @@ use axum::response::Response;
 use super::reply::{answer, blocking};
 use super::{Admin, Context};
 use crate::api::problem::Problem;
+use crate::fleet::figures::{Builds, Figures};
 use crate::fleet::{FleetView, PushView};
 
 mod process;
@@ -68,6 +69,7 @@ fn text(admin: &Admin) -> String {
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     documents(&mut families, admin);
     snapshots(&mut families, admin);
+    pushes(&mut families, admin.fleets.figures());
     proxies(&mut families, &admin.fleets.view());
     process::families(&mut families);
     families.0
@@ -86,8 +88,8 @@ fn documents(families: &mut Families, admin: &Admin) {
 }
 
 fn snapshots(families: &mut Families, admin: &Admin) {
-    let (builds, total, last) = admin.figures.read();
-    families.counter("spillway_snapshot_builds_total", "How often snapshots were built.").sample(&[], builds);
+    let Builds { count, total, last } = admin.fleets.figures().builds();
+    families.counter("spillway_snapshot_builds_total", "How often snapshots were built.").sample(&[], count);
     families
         .counter("spillway_snapshot_build_seconds_total", "How long building snapshots took in all.")
         .sample(&[], total.as_secs_f64());
@@ -108,6 +110,22 @@ fn snapshots(families: &mut Families, admin: &Admin) {
         let sizes = crate::resource::Kind::ALL.into_iter().flat_map(|kind| snapshot.set(kind).iter());
         let size: usize = sizes.map(|resource| resource.any(crate::snapshot::Form::First).len()).sum();
         bytes.sample(&[("fleet", fleet)], size);
+    }
+}
+
+fn pushes(families: &mut Families, figures: &Figures) {
+    let pushes = crate::resource::Kind::ALL.map(|kind| (type_name(kind.type_url()), figures.pushes(kind)));
+    let mut sent = families.counter("spillway_pushes_total", "Responses that were sent to proxies.");
+    for (of_type, pushes) in &pushes {
+        sent.sample(&[("type", of_type)], pushes.sent);
+    }
+    let mut accepted = families.counter("spillway_acceptances_total", "Responses that proxies have accepted.");
+    for (of_type, pushes) in &pushes {
+        accepted.sample(&[("type", of_type)], pushes.accepted);
+    }
+    let mut refused = families.counter("spillway_refusals_total", "Responses that proxies have refused.");
+    for (of_type, pushes) in &pushes {
+        refused.sample(&[("type", of_type)], pushes.refused);
     }
 }
 

@@ -124,7 +124,7 @@ kind: Route
 metadata:
   name: a
 spec:
-  n: null
+  \"n\": null
   \"on\": \"yes\"
   rate: 100/s
   rules:

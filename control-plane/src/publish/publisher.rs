@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
@@ -62,7 +62,9 @@ impl Publisher {
 
     /// Takes new documents.
     pub(super) fn edited(&mut self, accepted: &Arc<Accepted>) {
+        let begun = Instant::now();
         let snapshots = self.builder.build(&accepted.model, wall_clock()).clone();
+        self.fleets.figures().built(begun.elapsed());
         self.states.retain(|fleet, _| snapshots.contains_key(fleet));
         for (fleet, snapshot) in snapshots {
             let guard = guard_of(&accepted.model, &fleet);

@@ -22,10 +22,10 @@ const MAX_CONNECTIONS: usize = 1024;
 #[derive(Debug, clap::Args)]
 pub(super) struct AdminPort {
     /// Where the admin API, /metrics, /healthz and /readyz are. Beyond this machine it asks for a token or a client certificate
-    #[arg(long = "admin", value_name = "ADDRESS", default_value = "127.0.0.1:18001")]
+    #[arg(id = "admin", long = "admin", value_name = "ADDRESS", default_value = "127.0.0.1:18001")]
     address: SocketAddr,
     /// Ask for one of the tokens in this file: one a line, alone or behind the name of whom it is for. Read again when it changes
-    #[arg(long = "admin-token-file", value_name = "FILE")]
+    #[arg(id = "admin_token_file", long = "admin-token-file", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Serve the admin port with TLS: this certificate and those that vouch for it, in PEM
     #[arg(long = "admin-tls-cert", value_name = "F", requires = "admin_tls_key")]

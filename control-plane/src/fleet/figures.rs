@@ -1,0 +1,122 @@
+//! What publishing has taken and how often proxies were sent, have accepted and have refused something, since this process started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::resource::Kind;
+
+/// Counters that only grow, but for the time of the last build.
+#[derive(Debug, Default)]
+pub struct Figures {
+    builds: AtomicU64,
+    nanoseconds: AtomicU64,
+    last: AtomicU64,
+    sent: PerKind,
+    accepted: PerKind,
+    refused: PerKind,
+}
+
+#[derive(Debug, Default)]
+struct PerKind([AtomicU64; Kind::ALL.len()]);
+
+impl PerKind {
+    fn of(&self, kind: Kind) -> Option<&AtomicU64> {
+        let at = Kind::ALL.iter().position(|known| *known == kind)?;
+        self.0.get(at)
+    }
+
+    fn count(&self, kind: Kind) {
+        if let Some(counter) = self.of(kind) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self, kind: Kind) -> u64 {
+        self.of(kind).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+/// What was built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Builds {
+    /// How often.
+    pub count: u64,
+    /// How long it took in all.
+    pub total: Duration,
+    /// How long it took the last time.
+    pub last: Duration,
+}
+
+/// What went to proxies and came back, for one kind of resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pushes {
+    /// Responses sent.
+    pub sent: u64,
+    /// Responses accepted.
+    pub accepted: u64,
+    /// Responses refused.
+    pub refused: u64,
+}
+
+impl Figures {
+    /// The snapshots of all fleets were built from new documents, and that took so long.
+    pub fn built(&self, took: Duration) {
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.builds.fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.last.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn sent(&self, kind: Kind) {
+        self.sent.count(kind);
+    }
+
+    pub(super) fn accepted(&self, kind: Kind) {
+        self.accepted.count(kind);
+    }
+
+    pub(super) fn refused(&self, kind: Kind) {
+        self.refused.count(kind);
+    }
+
+    /// What was built.
+    pub fn builds(&self) -> Builds {
+        let duration = |value: &AtomicU64| Duration::from_nanos(value.load(Ordering::Relaxed));
+        let count = self.builds.load(Ordering::Relaxed);
+        Builds { count, total: duration(&self.nanoseconds), last: duration(&self.last) }
+    }
+
+    /// What went to proxies and came back.
+    pub fn pushes(&self, kind: Kind) -> Pushes {
+        Pushes {
+            sent: self.sent.read(kind),
+            accepted: self.accepted.read(kind),
+            refused: self.refused.read(kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_counted_on_its_own() {
+        let figures = Figures::default();
+        for kind in Kind::ALL {
+            assert_eq!(figures.pushes(kind), Pushes { sent: 0, accepted: 0, refused: 0 });
+            figures.sent(kind);
+            figures.refused(kind);
+            assert_eq!(figures.pushes(kind), Pushes { sent: 1, accepted: 0, refused: 1 });
+        }
+    }
+
+    #[test]
+    fn the_last_build_and_all_of_them_are_known() {
+        let figures = Figures::default();
+        figures.built(Duration::from_millis(5));
+        figures.built(Duration::from_millis(2));
+        let expected = Builds { count: 2, total: Duration::from_millis(7), last: Duration::from_millis(2) };
+        assert_eq!(figures.builds(), expected);
+    }
+}
