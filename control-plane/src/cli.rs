@@ -22,6 +22,7 @@ mod output;
 mod rollback;
 mod schema;
 mod serve;
+mod status;
 mod wait;
 
 /// Traffic protection for fleets of Envoy proxies.
@@ -43,6 +44,7 @@ enum Command {
     Delete(delete::Delete),
     History(history::History),
     Rollback(rollback::Rollback),
+    Status(status::Status),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Delete(command) => command.run(),
         Command::History(command) => command.run(),
         Command::Rollback(command) => command.run(),
+        Command::Status(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
@@ -81,4 +84,14 @@ fn told(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("spillway: {error:#}");
     if error.is::<get::Missing>() { ExitCode::FAILURE } else { ExitCode::from(2) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn flags_of_one_command_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
 }

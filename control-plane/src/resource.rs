@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod endpoint;
 pub mod extension_config;
 pub mod listener;
+pub mod proxyless;
 pub mod route;
 
 use std::time::Duration;

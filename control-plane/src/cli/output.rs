@@ -100,6 +100,12 @@ impl Paint {
         Self { on: std::io::stderr().is_terminal() && wanted() }
     }
 
+    /// None at all.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self { on: false }
+    }
+
     /// For what is good, or added.
     pub(super) fn green(self, text: &str) -> String {
         self.with("32", text)

@@ -16,7 +16,7 @@ use super::syntax;
 /// Values of enumerations (by the name of their type) that belong to the language and that nothing acts on yet.
 pub(crate) const LATER_VALUES: &[(&str, &[&str])] = &[
     ("Kind", &["Certificate", "Rollout"]),
-    ("Protocol", &["HTTPS", "TCP", "TLS", "Proxyless", "MQTT", "MQTTS"]),
+    ("Protocol", &["HTTPS", "TCP", "TLS", "MQTT", "MQTTS"]),
     ("PathMatchKind", &["RegularExpression"]),
     ("HeaderMatchKind", &["RegularExpression"]),
     ("BackendProtocol", &["TCP"]),
@@ -146,6 +146,8 @@ pub enum Protocol {
     /// HTTP/1.1 and HTTP/2 with prior knowledge, plain.
     #[serde(rename = "HTTP")]
     Http,
+    /// Nobody listens: gRPC clients that speak xDS ask for `hostname` (`xds:///hostname`, or with the port) and call the endpoints themselves.
+    Proxyless,
 }
 
 /// Matches and where they lead.

@@ -13,6 +13,7 @@ use crate::snapshot::{Name, Snapshot, Version};
 
 /// Words of Envoy's errors, in lower case, and the fields that they are about, the most telling first.
 const HINTS: &[(Kind, &str, &str)] = &[
+    (Kind::Listener, "cannot assign requested address", "address"),
     (Kind::Listener, "address already in use", "port"),
     (Kind::Listener, "cannot bind", "port"),
     (Kind::Listener, "duplicate address", "port"),

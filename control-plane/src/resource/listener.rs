@@ -60,7 +60,11 @@ const BUFFER_LIMIT: u32 = 32 * 1_024;
 /// Not the listener's name: a listener that is renamed, or moves to another Gateway of the fleet, keeps its socket and its resource is
 /// changed in place, instead of one being removed and another added on the same address.
 pub fn resource_name(listener: &kind::Listener) -> String {
-    SocketAddr::new(listener.address, listener.port.get()).to_string()
+    match (listener.protocol, &listener.hostname) {
+        // What its clients ask for.
+        (kind::Protocol::Proxyless, Some(host)) => host.clone(),
+        _ => SocketAddr::new(listener.address, listener.port.get()).to_string(),
+    }
 }
 
 /// The name of the route configuration of one listener: the same again, so that the connections of a listener that has been renamed follow
@@ -69,11 +73,9 @@ pub fn route_config_name(listener: &kind::Listener) -> String {
     resource_name(listener)
 }
 
-/// One listener of a Gateway.
+/// One listener of a Gateway that Envoys listen on.
 pub fn listener(gateway: &str, listener: &kind::Listener) -> Listener {
-    let manager = match listener.protocol {
-        kind::Protocol::Http => connection_manager(gateway, listener),
-    };
+    let manager = connection_manager(gateway, listener);
     Listener {
         name: resource_name(listener),
         address: Some(socket_address(listener.address, listener.port.get())),
@@ -153,7 +155,7 @@ fn protection(gateway: &str) -> HttpFilter {
     }
 }
 
-fn router() -> HttpFilter {
+pub(super) fn router() -> HttpFilter {
     HttpFilter {
         name: "envoy.filters.http.router".to_owned(),
         config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router::default()))),

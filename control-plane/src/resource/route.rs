@@ -130,7 +130,7 @@ fn precedence(condition: &Match) -> Precedence {
     (Reverse(exact), Reverse(length), Reverse(condition.method.is_some()), Reverse(condition.headers.len()))
 }
 
-fn route(name: &str, rule: &Rule, condition: &Match) -> Route {
+pub(super) fn route(name: &str, rule: &Rule, condition: &Match) -> Route {
     Route {
         name: format!("{name}/{}", rule.name),
         r#match: Some(route_match(condition)),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Name;
-use crate::document::kind;
-use crate::resource::{Kind, extension_config, listener};
+use crate::document::kind::{self, Protocol};
+use crate::resource::{Kind, extension_config, listener, proxyless};
 use crate::store::Accepted;
 
 /// The documents of a snapshot. Newer ones that make the same snapshot replace them, so they are no part of what a snapshot is.
@@ -71,12 +71,14 @@ fn listeners(accepted: &Accepted, gateways: &[Name], kind: Kind, resource: &str)
     for gateway in gateways {
         let Some(document) = model.gateways.get(&**gateway) else { continue };
         for (i, one) in document.listeners.iter().enumerate() {
-            let name = if kind == Kind::Route {
-                listener::route_config_name(one)
-            } else {
-                listener::resource_name(one)
+            let named = match (kind, one.protocol) {
+                (Kind::Listener, Protocol::Proxyless) => {
+                    proxyless::names(one).iter().any(|name| name == resource)
+                }
+                (Kind::Listener, _) => listener::resource_name(one) == resource,
+                _ => listener::route_config_name(one) == resource,
             };
-            if name != resource {
+            if !named {
                 continue;
             }
             let itself = part(kind::Kind::Gateway, gateway, &format!("spec.listeners[{i}]"));

@@ -24,9 +24,15 @@ spec:
     - {name: https, port: 8002, protocol: HTTPS}
     - {name: tcp, port: 8003, protocol: TCP}
     - {name: tls, port: 8004, protocol: TLS}
-    - {name: proxyless, port: 8005, protocol: Proxyless}
     - {name: mqtt, port: 8006, protocol: MQTT}
     - {name: mqtts, port: 8007, protocol: MQTTS}
+---
+apiVersion: spillway.dev/v1
+kind: Gateway
+metadata: {name: calls}
+spec:
+  fleet: calls
+  listeners: [{name: proxyless, port: 8005, protocol: Proxyless, hostname: calls.example.org}]
 ---
 apiVersion: spillway.dev/v1
 kind: Route
@@ -154,7 +160,6 @@ const NOT_YET: &[&str] = &[
     "Gateway front spec.listeners[4].protocol",
     "Gateway front spec.listeners[5].protocol",
     "Gateway front spec.listeners[6].protocol",
-    "Gateway front spec.listeners[7].protocol",
     "Route shop spec.rules[1].matches[0].path.type",
     "Route shop spec.rules[1].matches[1].headers[0].type",
     "Route shop spec.rules[1].matches[2].queryParams",

@@ -18,11 +18,13 @@ pub(super) fn gateway(check: &mut Check<'_>, document: &Document, gateway: &Gate
         let path = steps!["spec", "listeners", i, "hostname"];
         match &listener.hostname {
             None => {
-                let message = "a Proxyless listener needs a hostname: the one that clients name in `xds:///hostname`";
+                let message =
+                    "a Proxyless listener needs a hostname: the one that clients name in `xds:///hostname`";
                 check.report(document, path, message, None);
             }
             Some(host) if host.starts_with('*') => {
-                let message = "a Proxyless listener needs one hostname, not a wildcard: clients ask for it by its name";
+                let message =
+                    "a Proxyless listener needs one hostname, not a wildcard: clients ask for it by its name";
                 check.report(document, path, message, None);
             }
             Some(_) => {}
@@ -43,17 +45,22 @@ pub(super) fn fleets(check: &mut Check<'_>) {
     for (document, gateway) in check.gateways() {
         for (i, listener) in gateway.listeners.iter().enumerate() {
             let item = steps!["spec", "listeners", i];
-            if !document.is_sound(item, &["protocol", "hostname"]) || !document.is_sound(steps!["spec"], &["fleet"]) {
+            if !document.is_sound(item, &["protocol", "hostname"])
+                || !document.is_sound(steps!["spec"], &["fleet"])
+            {
                 continue;
             }
             let fleet = gateway.fleet.as_str();
             let (other, at, proxyless) = *first.entry(fleet).or_insert((document, i, is_proxyless(listener)));
             if proxyless != is_proxyless(listener) {
                 let other = other.location(steps!["spec", "listeners", at, "protocol"]);
-                let message = format!("fleet `{fleet}` has Proxyless listeners and others, such as the one at {other}");
+                let message =
+                    format!("fleet `{fleet}` has Proxyless listeners and others, such as the one at {other}");
                 problems.push((document, [item, steps!["protocol"]].concat(), message));
             }
-            let Some(host) = listener.hostname.as_deref().filter(|_| is_proxyless(listener)) else { continue };
+            let Some(host) = listener.hostname.as_deref().filter(|_| is_proxyless(listener)) else {
+                continue;
+            };
             if let Some((other, at)) = hosts.insert((fleet, host), (document, i)) {
                 let other = other.location(steps!["spec", "listeners", at, "hostname"]);
                 let message = format!("`{host}` is taken in fleet `{fleet}` by the listener at {other}");
@@ -73,7 +80,9 @@ pub(super) fn route(check: &mut Check<'_>, document: &Document, route: &Route) {
     for (i, rule) in route.rules.iter().enumerate() {
         for (j, each) in rule.matches.iter().enumerate() {
             if each.method.is_some() {
-                let message = format!("the Proxyless Gateway `{gateway}` can't match on a method: every gRPC call is a POST");
+                let message = format!(
+                    "the Proxyless Gateway `{gateway}` can't match on a method: every gRPC call is a POST"
+                );
                 check.report(document, steps!["spec", "rules", i, "matches", j, "method"], message, None);
             }
         }
@@ -83,8 +92,10 @@ pub(super) fn route(check: &mut Check<'_>, document: &Document, route: &Route) {
                 _ => continue,
             };
             if !matches!(protocol, BackendProtocol::Grpc | BackendProtocol::Http2) {
-                let message =
-                    format!("the Proxyless Gateway `{gateway}` leads gRPC clients to `{}`, which does not speak GRPC", reference.name);
+                let message = format!(
+                    "the Proxyless Gateway `{gateway}` leads gRPC clients to `{}`, which does not speak GRPC",
+                    reference.name
+                );
                 check.report(document, steps!["spec", "rules", i, "backendRefs", j, "name"], message, None);
             }
         }
@@ -104,7 +115,9 @@ pub(super) fn policy(check: &mut Check<'_>, document: &Document, i: usize, targe
         }),
     };
     if let Some(gateway) = gateway {
-        let message = format!("the clients of the Proxyless Gateway `{gateway}` have no proxy that could enforce a policy");
+        let message = format!(
+            "the clients of the Proxyless Gateway `{gateway}` have no proxy that could enforce a policy"
+        );
         check.report(document, steps!["spec", "targetRefs", i, "name"], message, None);
     }
 }
@@ -128,19 +141,31 @@ mod tests {
         });
         let text = texts.collect::<Vec<_>>().join("---\n");
         let errors = Model::build([read("x.yaml", text.as_bytes())]).err().unwrap_or_default();
-        errors.into_iter().map(|error| format!("{} {}: {}", error.document, error.field, error.message)).collect()
+        errors
+            .into_iter()
+            .map(|error| format!("{} {}: {}", error.document, error.field, error.message))
+            .collect()
     }
 
-    const SHOP: (&str, &str, &str) =
-        ("Gateway", "shop", "{fleet: shop, listeners: [{name: a, port: 1, protocol: Proxyless, hostname: a.shop}]}");
+    const SHOP: (&str, &str, &str) = (
+        "Gateway",
+        "shop",
+        "{fleet: shop, listeners: [{name: a, port: 1, protocol: Proxyless, hostname: a.shop}]}",
+    );
     const GRPC: (&str, &str, &str) = ("Backend", "v1", "{protocol: GRPC, endpoints: []}");
 
     #[test]
     fn a_proxyless_listener_needs_one_host_that_no_other_has() {
-        let listener = |rest: &str| format!("{{fleet: shop, listeners: [{{name: a, port: 1, protocol: Proxyless{rest}}}]}}");
+        let listener = |rest: &str| {
+            format!("{{fleet: shop, listeners: [{{name: a, port: 1, protocol: Proxyless{rest}}}]}}")
+        };
         assert_eq!(errors(&[SHOP]), [""; 0]);
         let found = errors(&[("Gateway", "b", &listener(""))]);
-        assert!(found[0].starts_with("Gateway b spec.listeners[0].hostname: a Proxyless listener needs a hostname"), "{found:?}");
+        assert!(
+            found[0]
+                .starts_with("Gateway b spec.listeners[0].hostname: a Proxyless listener needs a hostname"),
+            "{found:?}"
+        );
         let found = errors(&[("Gateway", "b", &listener(", hostname: '*.shop'"))]);
         assert!(found[0].contains("not a wildcard"), "{found:?}");
         let found = errors(&[SHOP, ("Gateway", "b", &listener(", hostname: a.shop"))]);
@@ -151,14 +176,24 @@ mod tests {
 
     #[test]
     fn a_fleet_has_proxies_or_clients_without() {
-        let found = errors(&[SHOP, ("Gateway", "web", "{fleet: shop, listeners: [{name: a, port: 1, protocol: HTTP}]}")]);
+        let found = errors(&[
+            SHOP,
+            ("Gateway", "web", "{fleet: shop, listeners: [{name: a, port: 1, protocol: HTTP}]}"),
+        ]);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("Gateway web spec.listeners[0].protocol: fleet `shop` has Proxyless"), "{found:?}");
+        assert!(
+            found[0].starts_with("Gateway web spec.listeners[0].protocol: fleet `shop` has Proxyless"),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn what_only_a_proxy_can_do_is_refused() {
-        let route = |rule: &str| format!("{{parentRefs: [{{name: shop}}], rules: [{{name: all, {rule}, backendRefs: [{{name: v1}}]}}]}}");
+        let route = |rule: &str| {
+            format!(
+                "{{parentRefs: [{{name: shop}}], rules: [{{name: all, {rule}, backendRefs: [{{name: v1}}]}}]}}"
+            )
+        };
         let plain = route("matches: [{path: {value: /a.B}, headers: [{name: x-a, value: b}]}]");
         assert_eq!(errors(&[SHOP, GRPC, ("Route", "r", &plain)]), [""; 0]);
         let found = errors(&[SHOP, GRPC, ("Route", "r", &route("matches: [{method: GET}]"))]);
@@ -168,7 +203,10 @@ mod tests {
         for target in ["kind: Gateway, name: shop", "kind: Route, name: r"] {
             let policy = format!("{{targetRefs: [{{{target}}}], rateLimits: [{{name: all, rate: 1/s}}]}}");
             let found = errors(&[SHOP, GRPC, ("Route", "r", &plain), ("TrafficPolicy", "p", &policy)]);
-            assert!(found[0].starts_with("TrafficPolicy p spec.targetRefs[0].name: the clients of the Proxyless"), "{found:?}");
+            assert!(
+                found[0].starts_with("TrafficPolicy p spec.targetRefs[0].name: the clients of the Proxyless"),
+                "{found:?}"
+            );
         }
     }
 }
