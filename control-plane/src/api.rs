@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::document::kind::Kind;
 use crate::fleet::{ProxyView, RefusedView};
+use crate::model::Model;
 use crate::store::difference::{Action, FieldChange};
 use crate::store::{Kept, Revision};
 
@@ -138,6 +139,23 @@ pub struct ResourceChange {
     pub action: Action,
     /// The fields that differ.
     pub fields: Vec<FieldChange>,
+}
+
+/// The resources that differ between two models, fleet by fleet.
+pub fn difference(before: &Model, after: &Model) -> Vec<FleetDifference> {
+    let fleets = crate::snapshot::difference::difference(before, after).into_iter();
+    let resource = |change: crate::snapshot::difference::ResourceChange| ResourceChange {
+        type_url: change.kind.type_url().to_owned(),
+        name: change.name,
+        action: change.action,
+        fields: change.fields,
+    };
+    fleets
+        .map(|(fleet, resources)| FleetDifference {
+            fleet,
+            resources: resources.into_iter().map(resource).collect(),
+        })
+        .collect()
 }
 
 /// To which revision's documents to return.

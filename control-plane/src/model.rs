@@ -28,8 +28,11 @@ pub struct Model {
     /// By name; the order in which their rules are asked.
     pub policies: BTreeMap<String, Arc<TrafficPolicy>>,
     /// The routes that name a Gateway, by the Gateway's name and their own.
-    attached: BTreeMap<String, Arc<BTreeMap<String, Arc<Route>>>>,
+    attached: BTreeMap<String, Arc<AttachedRoutes>>,
 }
+
+/// Routes by name.
+pub type AttachedRoutes = BTreeMap<String, Arc<Route>>;
 
 /// A route as one listener serves it.
 #[derive(Debug, Clone)]
@@ -107,6 +110,11 @@ impl Model {
         routes.filter_map(move |(name, route)| attachment(gateway, listener, name, route))
     }
 
+    /// The routes that name a Gateway. As long as none of them changes, it is the same `Arc`.
+    pub(crate) fn attached_to(&self, gateway: &str) -> Option<&Arc<AttachedRoutes>> {
+        self.attached.get(gateway)
+    }
+
     /// Whether some listener of a Gateway serves a route.
     fn is_served(&self, gateway: &str, route: &str) -> bool {
         let attached = self.attached.get(gateway).and_then(|routes| routes.get(route));
@@ -117,13 +125,13 @@ impl Model {
     }
 
     /// The Backends to which any listener of a Gateway may send, by name.
-    pub fn backends_of(&self, gateway: &str) -> BTreeMap<&str, &Backend> {
+    pub fn backends_of(&self, gateway: &str) -> BTreeMap<&str, &Arc<Backend>> {
         let listeners = self.gateways.get(gateway).map_or(&[][..], |gateway| &gateway.listeners);
         let routes = listeners.iter().flat_map(|listener| self.routes_of(gateway, listener));
         let names = routes.flat_map(|attachment| &attachment.route.rules).flat_map(|rule| &rule.backend_refs);
         names
             .filter_map(|reference| self.backends.get_key_value(&reference.name))
-            .map(|(n, b)| (n.as_str(), b.as_ref()))
+            .map(|(n, b)| (n.as_str(), b))
             .collect()
     }
 

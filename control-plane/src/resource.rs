@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod cluster;
 pub mod endpoint;
 pub mod extension_config;
+pub mod json;
 pub mod listener;
 pub mod proxyless;
 pub mod route;

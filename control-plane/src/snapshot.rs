@@ -4,6 +4,10 @@
 //! content, so two processes with the same documents agree on it and an edit to one fleet leaves the versions of others alone.
 
 pub mod build;
+#[cfg(test)]
+mod consistency;
+pub mod difference;
+mod memo;
 pub mod origin;
 pub mod revision;
 

@@ -41,11 +41,6 @@ impl Corpus {
         &self.files
     }
 
-    /// A document and the file that it stands in.
-    pub(crate) fn document(&self, kind: Kind, name: &str) -> Option<&Arc<Document>> {
-        self.whole.index.get(kind, name)
-    }
-
     /// Says whether the documents would be valid with some files changed, and what they would mean.
     pub fn check(&mut self, changes: &Changes) -> Result<Arc<Model>, Vec<Diagnostic>> {
         match self.try_change(changes) {

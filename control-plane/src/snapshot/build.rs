@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use spillway_policy::config::Configuration;
 
+use crate::document::kind::{Backend, Gateway, Protocol};
 use crate::model::Model;
 use crate::resource::extension_config::{self, Module, Proxy};
-use crate::resource::{cluster, endpoint, listener, route};
+use crate::resource::{cluster, endpoint, listener, proxyless, route};
 
+use super::memo::{FromBackend, FromGateway, Memo};
 use super::origin::Origin;
 use super::revision::Revisions;
 use super::{Filter, Resource, ResourceSet, Snapshot};
@@ -19,16 +21,18 @@ pub struct Builder {
     module_sha256: Arc<str>,
     revisions: Revisions,
     last: BTreeMap<String, Arc<Snapshot>>,
+    memo: Memo,
 }
 
 impl Builder {
     /// A builder whose filters use the module with this SHA-256 (hexadecimal).
     pub fn new(module_sha256: &str, revisions: Revisions) -> Self {
-        Self { module_sha256: module_sha256.into(), revisions, last: BTreeMap::new() }
+        Self { module_sha256: module_sha256.into(), revisions, last: BTreeMap::new(), memo: Memo::default() }
     }
 
     /// The snapshot of every fleet that has a Gateway. `now` is wall-clock time in milliseconds; see [`Revisions`].
     pub fn build(&mut self, model: &Model, now: u64) -> &BTreeMap<String, Arc<Snapshot>> {
+        self.memo.begin();
         let fleets = model.fleets();
         let snapshots = fleets.into_iter().map(|(fleet, gateways)| {
             let snapshot = self.snapshot(model, &gateways, now);
@@ -70,7 +74,7 @@ impl Builder {
 
     fn extension_configs(&self, filters: &[Filter]) -> Arc<ResourceSet> {
         set(filters.iter().map(|Filter { name, configuration, gateway: _ }| {
-            Resource::filter(name, configuration, &self.module_sha256)
+            Arc::new(Resource::filter(name, configuration, &self.module_sha256))
         }))
     }
 
@@ -86,20 +90,18 @@ impl Builder {
         let mut filters = Vec::new();
         for name in gateways {
             let Some(gateway) = model.gateways.get(*name) else { continue };
-            for one in &gateway.listeners {
-                let attachments: Vec<_> = model.routes_of(name, one).collect();
-                let route_config = listener::route_config_name(one);
-                let config = route::route_config(&route_config, &attachments);
-                routes.push(Resource::of(&route_config, &route::any(config)));
-                listeners.push(Resource::new(&listener::resource_name(one), &listener::listener(name, one)));
-            }
+            let made = self.memo.gateway(model, name, gateway, || from_gateway(model, name, gateway));
+            listeners.extend(made.listeners);
+            routes.extend(made.routes);
             backends.extend(model.backends_of(name));
             filters.push(self.filter(model, name, now));
         }
-        let clusters =
-            backends.iter().map(|(name, backend)| Resource::new(name, &cluster::cluster(name, backend)));
-        let endpoints =
-            backends.iter().map(|(name, b)| Resource::new(name, &endpoint::load_assignment(name, b)));
+        let (mut clusters, mut endpoints) = (Vec::new(), Vec::new());
+        for (name, backend) in backends {
+            let made = self.memo.backend(name, backend, || from_backend(name, backend));
+            clusters.push(made.cluster);
+            endpoints.push(made.endpoints);
+        }
         Snapshot {
             gateways: gateways.iter().map(|name| (*name).into()).collect(),
             // Certificates are not available yet.
@@ -140,8 +142,39 @@ pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
     }))
 }
 
-fn set(resources: impl IntoIterator<Item = Resource>) -> Arc<ResourceSet> {
-    Arc::new(ResourceSet::new(resources.into_iter().map(Arc::new)))
+/// Nothing else may go into these resources: they are made anew when the Gateway or a route that names it changes, and only then.
+fn from_gateway(model: &Model, name: &str, gateway: &Gateway) -> FromGateway {
+    let mut made = FromGateway::default();
+    for one in &gateway.listeners {
+        let attachments: Vec<_> = model.routes_of(name, one).collect();
+        let route_config = listener::route_config_name(one);
+        let config = match one.protocol {
+            Protocol::Http => {
+                let listener = listener::listener(name, one);
+                made.listeners.push(Arc::new(Resource::new(&listener::resource_name(one), &listener)));
+                route::route_config(&route_config, &attachments)
+            }
+            Protocol::Proxyless => {
+                let listener = |name: &String| Arc::new(Resource::new(name, &proxyless::listener(name, one)));
+                made.listeners.extend(proxyless::names(one).iter().map(listener));
+                proxyless::route_config(one, &attachments)
+            }
+        };
+        made.routes.push(Arc::new(Resource::of(&route_config, &route::any(config))));
+    }
+    made
+}
+
+/// Nothing else may go into these resources.
+fn from_backend(name: &str, backend: &Backend) -> FromBackend {
+    FromBackend {
+        cluster: Arc::new(Resource::new(name, &cluster::cluster(name, backend))),
+        endpoints: Arc::new(Resource::new(name, &endpoint::load_assignment(name, backend))),
+    }
+}
+
+fn set(resources: impl IntoIterator<Item = Arc<Resource>>) -> Arc<ResourceSet> {
+    Arc::new(ResourceSet::new(resources))
 }
 
 #[cfg(test)]

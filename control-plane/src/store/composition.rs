@@ -62,7 +62,10 @@ pub(super) fn compose(dir: &Path, files: &Files, wanted: &Wanted) -> BTreeMap<Pa
 }
 
 fn edit(text: &str, edits: &[(&Arc<Document>, Option<&str>)]) -> String {
-    let ends_with_crlf = text.lines().next().is_some_and(|first| text[first.len()..].starts_with("\r\n"));
+    let ends_with_crlf = text
+        .lines()
+        .next()
+        .is_some_and(|first| text.get(first.len()..).is_some_and(|end| end.starts_with("\r\n")));
     let mut edited = String::with_capacity(text.len());
     for segment in split(text) {
         let whole = text.get(segment.whole.clone()).unwrap_or_default();

@@ -195,8 +195,8 @@ impl History {
 
     /// The revision after `since` that removed a document which is not there now.
     pub(super) fn removed_since(&self, key: &Key, since: u64) -> Option<u64> {
-        let records = self.records.iter().rev().take_while(|record| record.number > since);
-        records.filter(|record| record.edits.contains_key(key)).map(|record| record.number).next()
+        let mut records = self.records.iter().rev().take_while(|record| record.number > since);
+        records.find(|record| record.edits.contains_key(key)).map(|record| record.number)
     }
 
     pub(super) fn revisions(&self, numbers: &RangeInclusive<u64>) -> Vec<Revision> {

@@ -259,6 +259,29 @@ async fn new_directories_are_watched() {
     assert_eq!(names(&*watched.next().await), ["c"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_is_one_revision_although_the_directory_tells_of_it_too() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+    let store = FileStore::new(dir.path()).open(None, &mut tasks, stop.clone()).unwrap();
+    for text in [backend("b"), backend("c")] {
+        let put = vec![Raw { name: "body".into(), bytes: text.into_bytes() }];
+        let store = Arc::clone(&store);
+        let apply = move || store.apply(Change { put, ..Change::default() });
+        tokio::task::spawn_blocking(apply).await.unwrap().unwrap();
+        tokio::time::sleep(SOON).await;
+    }
+    assert_eq!((store.latest().revision, names(&store.latest().model)), (3, vec!["b", "c"]));
+    // And what is edited by hand after that is noticed as before.
+    let mut newest = store.subscribe();
+    write(dir.path(), "d.yaml", &backend("d"));
+    timeout(Duration::from_secs(10), newest.changed()).await.unwrap().unwrap();
+    let revision = store.revision(4).unwrap();
+    assert_eq!((revision.origin, revision.message.as_str()), (Origin::Directory, "changed d.yaml"));
+    stop.cancel();
+    tasks.join_all().await;
+}
+
 #[tokio::test]
 async fn stopping_ends_the_task() {
     let dir = directory(&[("a.yaml", GATEWAY)]);
@@ -342,6 +365,46 @@ fn what_cannot_be_read_is_an_error_of_its_file() {
 }
 
 #[test]
+fn odd_files_are_errors_and_never_waited_for() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    File::create(dir.path().join("huge.yaml")).unwrap().set_len(100 << 20).unwrap();
+    symlink("/dev/zero", dir.path().join("device.yaml")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket.yaml")).unwrap();
+    let errors = errors(dir.path());
+    let expected = [
+        ("device.yaml", "not a regular file"),
+        ("huge.yaml", "the file has 100.0 MiB (104857600 bytes); at most 4 MiB are read"),
+        ("socket.yaml", "not a regular file"),
+    ];
+    assert_eq!(errors, expected.map(|(file, message)| (file.to_owned(), message.to_owned())));
+}
+
+#[test]
+fn a_file_may_have_a_name_that_is_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let path = dir.path().join(std::ffi::OsStr::from_bytes(b"b\xff.yaml"));
+    fs::write(&path, backend("b")).unwrap();
+    assert_eq!(names(&FileStore::new(dir.path()).load().unwrap()), ["b"]);
+    fs::write(&path, "a: [").unwrap();
+    let error = FileStore::new(dir.path()).load().unwrap_err().to_string();
+    assert!(error.contains("b\u{fffd}.yaml:"), "{error}");
+}
+
+#[test]
+fn line_ends_and_a_byte_order_mark_make_no_difference() {
+    let crlf = format!("{GATEWAY}---\n{}", backend("b")).replace('\n', "\r\n");
+    let dir = directory(&[("a.yaml", &format!("\u{feff}{crlf}"))]);
+    assert_eq!(names(&FileStore::new(dir.path()).load().unwrap()), ["b"]);
+    let latin_1 = directory(&[("a.yaml", GATEWAY)]);
+    fs::write(latin_1.path().join("b.yaml"), b"# gr\xfc\xdfe\n").unwrap();
+    fs::write(latin_1.path().join("c.yaml"), b"\xff\xfea\0:\0").unwrap();
+    let errors = errors(latin_1.path());
+    assert_eq!(errors[0].1, "the byte 0xfc is not UTF-8");
+    assert_eq!(errors[1].1, "the file is UTF-16, not UTF-8");
+}
+
+#[test]
 fn what_may_not_be_read_is_an_error() {
     use std::os::unix::fs::PermissionsExt;
     let dir = directory(&[("a.yaml", GATEWAY), ("secret.yaml", GATEWAY)]);
@@ -378,15 +441,19 @@ fn files_that_come_and_go_while_reading_do_no_harm() {
     });
 }
 
+/// The directories below `dir` that have documents themselves.
+fn examples(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    if entries.iter().any(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
+        return vec![dir.to_owned()];
+    }
+    entries.iter().filter(|path| path.is_dir()).flat_map(|path| examples(path)).collect()
+}
+
 #[test]
 fn the_examples_are_valid() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
-    let directories: Vec<_> = fs::read_dir(examples)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    assert!(directories.len() >= 4);
+    let directories = examples(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples"));
+    assert!(directories.len() >= 5, "{directories:?}");
     for dir in directories {
         let model = FileStore::new(&dir).load().unwrap_or_else(|error| panic!("{}\n{error}", dir.display()));
         assert!(!model.gateways.is_empty(), "{}", dir.display());

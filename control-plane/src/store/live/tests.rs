@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::document::kind::Kind;
 use crate::store::Raw;
+use crate::store::difference::Action;
 
 const GATEWAY: &str = "\
 # the edge
@@ -81,8 +82,7 @@ fn a_change_is_written_and_nothing_around_it() {
     let applied = store.apply(put(&format!("{}---\n{}", backend("b", 2), backend("new", 3)))).unwrap();
     assert_eq!(applied.revision, 2);
     let shown: Vec<_> = applied.changes.iter().map(|change| (change.name.as_str(), change.action)).collect();
-    use super::super::difference::Action::{Added, Changed};
-    assert_eq!(shown, [("b", Changed), ("new", Added)]);
+    assert_eq!(shown, [("b", Action::Changed), ("new", Action::Added)]);
     assert_eq!(applied.changes[0].fields[0].to_string(), "spec.endpoints[0].port: 1 -> 2");
     let expected = [
         ("all.yaml".to_owned(), format!("{GATEWAY}---\n# b\n{}", backend("b", 2))),
