@@ -1,0 +1,106 @@
+//! What is measured, and how the control plane renders it.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use spillway_tests::artifacts;
+use spillway_tests::client::Client;
+use spillway_tests::control_plane::ControlPlane;
+use spillway_tests::documents::Documents;
+use spillway_tests::envoy::Envoy;
+use spillway_tests::ports::Port;
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+
+/// One set of documents and the request that is sent to it.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// In the table.
+    pub(crate) name: &'static str,
+    /// Below `docs/examples/bench`.
+    folder: &'static str,
+    /// So many copies of its Route and TrafficPolicy; 0: as it is.
+    copies: usize,
+    /// Whether our filter rejects the request.
+    pub(crate) rejects: bool,
+}
+
+pub(crate) const SCENARIOS: [Scenario; 8] = [
+    Scenario { name: "a: one limit", folder: "one-limit", copies: 0, rejects: false },
+    Scenario { name: "b: limit by key", folder: "limit-by-key", copies: 0, rejects: false },
+    Scenario {
+        name: "b2: limit by key, with headers",
+        folder: "limit-by-key-with-headers",
+        copies: 0,
+        rejects: false,
+    },
+    Scenario { name: "c: limit, breaker, bulkhead", folder: "everything", copies: 0, rejects: false },
+    Scenario { name: "d: 10 routes", folder: "many-routes", copies: 10, rejects: false },
+    Scenario { name: "d: 1,000 routes", folder: "many-routes", copies: 1_000, rejects: false },
+    Scenario { name: "d: 10,000 routes", folder: "many-routes", copies: 10_000, rejects: false },
+    Scenario { name: "e: all rejected", folder: "all-rejected", copies: 0, rejects: true },
+];
+
+impl Scenario {
+    /// The path of the request: of many routes, one in the middle.
+    pub(crate) fn path(&self) -> String {
+        if self.copies == 0 { "/orders/7".to_owned() } else { format!("/n{}/7", self.copies / 2) }
+    }
+
+    /// Envoy's configuration, as Envoy says it has it.
+    pub(crate) fn render(&self, scene: &Scene, client: &Client, upstream: u16) -> Result<Value> {
+        let (listener, admin) = (Port::free()?, Port::free()?);
+        let source = artifacts::workspace().join("docs/examples/bench").join(self.folder);
+        let folder = scene.folder().join("documents");
+        let documents = Documents::copy(&source, &folder, &[(10_000, listener.number()), (8081, upstream)])?;
+        if self.copies > 0 {
+            let text = documents.read("bench.yaml")?;
+            documents.write("bench.yaml", &copied(&text, self.copies))?;
+        }
+        let control_plane = ControlPlane::start(client, documents.folder(), scene.folder())?;
+        let bootstrap = scene.folder().join("bootstrap.yaml");
+        let module = artifacts::filter()?;
+        let module = module.to_str().context("a path that is not UTF-8")?;
+        control_plane.bootstrap("bench", &admin, &bootstrap, &["--filter-path", module])?;
+        let envoy = Envoy::start(client, &bootstrap, &admin, 1, &scene.log("rendering"))?;
+        let url = format!("http://{}{}", listener.address(), self.path());
+        wait::until("Envoy to serve", || {
+            let answer = client.get(&url, &[])?;
+            ensure!([200, 429].contains(&answer.status), "{}", answer.status);
+            Ok(())
+        })?;
+        client.read(&format!("http://{}/config_dump?include_eds", envoy.admin()))?.json()
+    }
+}
+
+/// The documents with so many Routes and policies in place of one.
+fn copied(text: &str, copies: usize) -> String {
+    let (numbered, common): (Vec<_>, Vec<_>) = text.split("---\n").partition(|document| {
+        ["kind: Route\n", "kind: TrafficPolicy\n"].iter().any(|kind| document.contains(kind))
+    });
+    let numbered = numbered
+        .iter()
+        .flat_map(|document| (0..copies).map(move |number| document.replace("n0", &format!("n{number}"))));
+    common.iter().map(ToString::to_string).chain(numbered).collect::<Vec<_>>().join("---\n")
+}
+
+/// The module as the measured configurations name it.
+pub(crate) fn module() -> Result<String> {
+    let path = fs::canonicalize(artifacts::filter()?)?;
+    path.into_os_string().into_string().ok().context("a path that is not UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_differ_by_their_numbers() {
+        let text = "kind: Gateway\n---\nkind: Route\nname: n0\n---\nkind: TrafficPolicy\nname: n0\n";
+        let copies = copied(text, 2);
+        assert_eq!(copies.matches("---").count(), 4);
+        assert_eq!(copies.matches("name: n1").count(), 2);
+        assert_eq!(copies.matches("Gateway").count(), 1);
+    }
+}
