@@ -1,0 +1,126 @@
+//! Programs that die, or are not there yet.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use spillway_tests::artifacts;
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+
+use crate::stage::{Services, Stage, Variant};
+
+const DELTA: (Variant, Services) = (Variant::Delta, Services::Aggregated);
+const STATE: (Variant, Services) = (Variant::State, Services::Aggregated);
+
+/// Kills the control plane three times, and each time makes an edit while nobody is there to see it.
+fn killed(kind: (Variant, Services), edit: impl Fn(&Stage, usize, &str) -> Result<()>) -> Result<()> {
+    Scene::play(|scene| {
+        let mut stage = Stage::start(scene, &["edge"])?;
+        let envoy = stage.envoy("one", "edge", kind, None)?;
+        // What the later edits move is there from the beginning.
+        edit(&stage, 0, "beta")?;
+        envoy.serves("beta")?;
+        let mut load = envoy.load().start(&stage.client)?;
+        for (number, upstream) in [(1, "alpha"), (2, "beta"), (3, "alpha")] {
+            stage.control_plane.kill()?;
+            edit(&stage, number, upstream)?;
+            stage.control_plane.restart()?;
+            envoy.serves(upstream)?;
+        }
+        load.going_on()?;
+        assert_eq!(load.finish()?.other_than(&[200]), [].into());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_control_plane_that_is_killed_while_clusters_are_replaced_costs_no_request() -> Result<()> {
+    killed(DELTA, |stage, number, upstream| stage.send_to(&format!("{upstream}-{number}"), upstream))
+}
+
+#[test]
+fn a_control_plane_that_is_killed_costs_no_request_where_the_state_of_the_world_is_asked_for() -> Result<()> {
+    killed(STATE, |stage, _, upstream| stage.shift_to(upstream))
+}
+
+#[test]
+fn an_envoy_that_is_killed_comes_back_with_what_is_in_force() -> Result<()> {
+    Scene::play(|scene| {
+        let stage = Stage::start(scene, &["edge"])?;
+        let mut envoy = stage.envoy("one", "edge", DELTA, None)?;
+        for (backend, upstream) in [("b", "beta"), ("a", "alpha")] {
+            stage.send_to(backend, upstream)?;
+            envoy.restart()?;
+            envoy.serves(upstream)?;
+        }
+        // And it follows like the first one did.
+        stage.send_to("b", "beta")?;
+        envoy.serves("beta")
+    })
+}
+
+#[test]
+fn an_envoy_that_is_there_before_the_control_plane_is_served_when_that_comes() -> Result<()> {
+    Scene::play(|scene| {
+        let mut stage = Stage::start(scene, &["edge"])?;
+        stage.control_plane.kill()?;
+        let mut envoy = stage.launch("one", "edge", DELTA, None)?;
+        wait::until("attempts to connect", || {
+            ensure!(envoy.envoy.stat("cluster.spillway.upstream_cx_connect_fail")? >= 2, "none so far");
+            Ok(())
+        })?;
+        stage.control_plane.restart()?;
+        envoy.envoy.wait_ready()?;
+        envoy.serves("alpha")
+    })
+}
+
+#[test]
+fn another_build_of_the_filter_comes_into_force_without_a_failed_request() -> Result<()> {
+    Scene::play(|scene| {
+        let mut stage = Stage::start(scene, &["edge", "state"])?;
+        let limit = "apiVersion: spillway.dev/v1\nkind: TrafficPolicy\nmetadata: {name: generous}\nspec:\n  \
+                     targetRefs: [{kind: Route, name: site}]\n  rateLimits: [{name: all, rate: 1000000/s}]\n";
+        stage.documents.write("limit.yaml", limit)?;
+        let envoys = [stage.envoy("one", "edge", DELTA, None)?, stage.envoy("two", "state", STATE, None)?];
+        let module = fs::read(artifacts::filter()?)?;
+        let loads =
+            envoys.iter().map(|envoy| envoy.load().start(&stage.client)).collect::<Result<Vec<_>>>()?;
+        for build in 1..=2_u8 {
+            // A custom section (id 0) of six bytes: its name, `build`, takes all of them. Another module that does the same.
+            let section = [&[0, 7, 5][..], b"build", &[build]].concat();
+            let file = scene.folder().join(format!("build-{build}.wasm"));
+            fs::write(&file, [&module[..], &section].concat())?;
+            stage.control_plane.restart_with_filter(file)?;
+            for envoy in &envoys {
+                wait::until("the new module", || {
+                    let modules = envoy.envoy.stat("wasm.remote_load_cache_entries")?;
+                    ensure!(modules > u64::from(build), "Envoy has fetched {modules} modules");
+                    Ok(())
+                })?;
+            }
+        }
+        // The newest filter is in force: it takes a limit that no request gets past.
+        stage.documents.write("limit.yaml", &limit.replace("1000000/s", "1/h, burst: 1"))?;
+        let mut reports = Vec::new();
+        for (envoy, mut load) in envoys.iter().zip(loads) {
+            load.going_on()?;
+            let from = load.answers();
+            wait::until("the limit", || {
+                let limited = load.since(from).iter().any(|record| record.status() == Some(429));
+                ensure!(limited, "requests still pass");
+                Ok(())
+            })?;
+            assert_eq!(
+                envoy.envoy.stat("listener_manager.listener_modified")?,
+                0,
+                "the restart changed a listener"
+            );
+            reports.push(load.finish()?);
+        }
+        for report in reports {
+            assert_eq!(report.other_than(&[200, 429]), [].into());
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,45 @@
+//! Envoys in every way in which they can ask follow the same edits.
+
+use anyhow::{Result, ensure};
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+
+use crate::stage::{Services, Stage, Variant};
+
+/// Three edits, each of which replaces the Backend, under load.
+fn follows(kind: (Variant, Services)) -> Result<()> {
+    Scene::play(|scene| {
+        let stage = Stage::start(scene, &["edge"])?;
+        let one = stage.envoy("one", "edge", kind, None)?;
+        let mut load = one.load().start(&stage.client)?;
+        for (backend, upstream, old) in [("b", "beta", "alpha"), ("a", "alpha", "b"), ("b", "beta", "a")] {
+            stage.send_to(backend, upstream)?;
+            one.serves(upstream)?;
+            wait::until("the end of the old cluster", || {
+                ensure!(!one.has_cluster(old)?, "{old} is still there");
+                Ok(())
+            })?;
+        }
+        load.going_on()?;
+        assert_eq!(load.finish()?.other_than(&[200]), [].into());
+        for kind in ["listener_manager.lds.update_rejected", "cluster_manager.cds.update_rejected"] {
+            assert_eq!(one.envoy.stat(kind)?, 0, "{kind}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_envoy_that_asks_for_the_state_of_the_world_follows_edits() -> Result<()> {
+    follows((Variant::State, Services::Aggregated))
+}
+
+#[test]
+fn an_envoy_with_separate_delta_services_follows_edits() -> Result<()> {
+    follows((Variant::Delta, Services::Separate))
+}
+
+#[test]
+fn an_envoy_with_separate_services_for_the_state_of_the_world_follows_edits() -> Result<()> {
+    follows((Variant::State, Services::Separate))
+}
