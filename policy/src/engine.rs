@@ -8,9 +8,9 @@
 //! share. It may run backwards a little, as two workers' readings do.
 
 pub mod explain;
+mod request;
 mod ruling;
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use crate::circuit_breaker::Breaker;
 use crate::concurrency::Bulkhead;
 use crate::config::{Configuration, Failures, Policy};
 use crate::degrade::{Degrading, MOST};
-use crate::presence;
+use crate::presence::{self, Presence};
 use crate::priority::Priority;
 use crate::rate_limit::RateLimit;
 use crate::reaction::Reaction;
@@ -32,55 +32,11 @@ use crate::scope::{Cache, Index};
 use crate::store::{Store, StoreError};
 use crate::table::{Access, Seed, Table};
 
+pub use self::request::{Needs, Request};
 pub use crate::config::ConfigError;
 pub use crate::decision::{
     Admission, BreakerState, Decision, Kind, Limits, Outcome, Reject, Transition, Verdict,
 };
-
-/// What the engine may ask about a request. Each answer may cost a call to the host, so the engine asks only for what the
-/// policies that apply need ([`Engine::needs`] says what that can be), and for each thing at most once a request.
-///
-/// Answers are bytes: nothing here is assumed to be UTF-8. `None` is "there is none".
-pub trait Request {
-    /// A request header's value by its lower-case name; several values as the host joins them.
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
-    /// `:path`, with the query if there is one.
-    fn path(&self) -> Option<Cow<'_, [u8]>>;
-    /// The name of the route that the proxy chose (`xds.route_name`).
-    fn route_name(&self) -> Option<Cow<'_, [u8]>>;
-    /// The name of the filter chain that accepted the connection (`xds.filter_chain_name`).
-    fn filter_chain(&self) -> Option<Cow<'_, [u8]>>;
-    /// The cluster that the route leads to (`xds.cluster_name`), which is the Backend's name.
-    fn backend(&self) -> Option<Cow<'_, [u8]>>;
-    /// The client's address as text, with or without port: `192.0.2.1:4242`, `[2001:db8::1]:4242`, `2001:db8::1`.
-    fn client_address(&self) -> Option<Cow<'_, [u8]>>;
-    /// The server name of the client's TLS handshake (`connection.requested_server_name`).
-    fn server_name(&self) -> Option<Cow<'_, [u8]>>;
-}
-
-/// What an engine's configuration can make it ask, and whether it wants to hear how requests end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Needs {
-    /// The headers, by lower-case name.
-    pub headers: Vec<Rc<str>>,
-    /// The path.
-    pub path: bool,
-    /// The route's name.
-    pub route_name: bool,
-    /// The filter chain's name.
-    pub filter_chain: bool,
-    /// The backend.
-    pub backend: bool,
-    /// The client's address.
-    pub client_address: bool,
-    /// The server name.
-    pub sni: bool,
-    /// Whether [`Outcome::latency`] is looked at.
-    pub latency: bool,
-    /// Whether [`Engine::complete`] does anything for any admission.
-    pub outcomes: bool,
-}
 
 /// A compiled configuration and one worker's own state.
 #[derive(Debug)]
@@ -348,7 +304,8 @@ impl Engine {
         S: Store + ?Sized,
     {
         let since = *self.since.get_or_insert(now);
-        let mut presence = self.presence.take();
+        let counts = !plan.bulkheads.is_empty();
+        let mut presence = if counts { self.presence.take() } else { Presence::default() };
         let Self { needs, asked, seed, policies, breakers, limits, bulkheads, degrading, .. } = self;
         let Self { transitions, store_failures, .. } = self;
         let Scratch { route_key, key, record, findings, .. } = &mut self.scratch;
@@ -368,7 +325,9 @@ impl Engine {
             store_failures,
         }
         .decide(plan, findings);
-        self.presence.set(presence);
+        if counts {
+            self.presence.set(presence);
+        }
         ruled
     }
 

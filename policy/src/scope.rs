@@ -135,7 +135,9 @@ impl<P> Cache<P> {
 
     /// What is kept for these names.
     pub(crate) fn get(&mut self) -> Option<Rc<P>> {
-        if self.last.is_some() && self.last_names == self.names {
+        // Where no name is asked for there is nothing to compare.
+        let is_same = self.names.is_empty() && self.last_names.is_empty() || self.last_names == self.names;
+        if is_same && self.last.is_some() {
             return self.last.clone();
         }
         let found = self.plans.get(self.names.as_slice()).cloned()?;

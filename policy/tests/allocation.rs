@@ -86,7 +86,7 @@ fn allocations(policy: &str) -> u64 {
             (allocations, admitted) = (0, 0);
         }
         let now = 1_000 * MS + number * MS / 2;
-        let request = &requests[usize::try_from(number % 3).unwrap()];
+        let request = requests.iter().cycle().nth(usize::try_from(number % 3).unwrap()).unwrap();
         if number % 100 == 0 {
             engine.tick(&mut store, now);
         }

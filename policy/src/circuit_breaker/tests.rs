@@ -1,3 +1,5 @@
+mod sentinel;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

@@ -57,6 +57,11 @@ impl<T: Copy> Few<T> {
 }
 
 impl Admission {
+    /// Of a request that nothing watches yet.
+    pub(crate) fn since(now: u64) -> Self {
+        Self { since: now, ..Self::default() }
+    }
+
     /// Whether the request probes a half-open breaker. A probe is one attempt: send it without retries.
     pub fn is_probe(&self) -> bool {
         self.watches().any(|(_, watch)| watch.is_probe())

@@ -32,6 +32,7 @@ struct Refusals<'a> {
 }
 
 impl<'a> Refusals<'a> {
+    #[inline]
     const fn new(shadowed: &'a mut Vec<Refusal>) -> Self {
         Self { longest: None, shadowed }
     }
@@ -52,6 +53,7 @@ impl<'a> Refusals<'a> {
         }
     }
 
+    #[inline]
     fn into_result(self) -> Result<(), Refusal> {
         self.longest.map_or(Ok(()), Err)
     }
@@ -152,11 +154,20 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
     /// taken goes back.
     pub(super) fn decide(&mut self, plan: &Plan, found: &mut Findings) -> Result<Admission, Refusal> {
         found.clear();
-        self.check_pressure(&plan.degrading, found)?;
-        let mut admission = self.check_breakers(&plan.breakers, found)?;
-        admission.since = self.access.now;
-        self.find_room(&plan.bulkheads, found)?;
-        self.claim_tokens(&plan.limits, found)?;
+        let mut admission = Admission::since(self.access.now);
+        // Most plans lack some kinds of rule; passing them by costs less than asking none.
+        if !plan.degrading.is_empty() {
+            self.check_pressure(&plan.degrading, found)?;
+        }
+        if !plan.breakers.is_empty() {
+            self.check_breakers(&plan.breakers, found, &mut admission)?;
+        }
+        if !plan.bulkheads.is_empty() {
+            self.find_room(&plan.bulkheads, found)?;
+        }
+        if !plan.limits.is_empty() {
+            self.claim_tokens(&plan.limits, found)?;
+        }
         let taken = self.take_tokens(found).and_then(|()| self.take_room(found, &mut admission));
         if let Err(refusal) = taken.and_then(|()| self.take_tickets(found, &mut admission)) {
             self.give_tickets_back(&admission);
@@ -196,9 +207,13 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         refusals.into_result()
     }
 
-    fn check_breakers(&mut self, numbers: &[u32], found: &mut Findings) -> Result<Admission, Refusal> {
+    fn check_breakers(
+        &mut self,
+        numbers: &[u32],
+        found: &mut Findings,
+        admission: &mut Admission,
+    ) -> Result<(), Refusal> {
         const KIND: Kind = Kind::CircuitBreaker;
-        let mut admission = Admission::default();
         let mut refusals = Refusals::new(&mut found.shadowed);
         for &rule in numbers {
             let Some(breaker) = self.breakers.get_mut(rule as usize) else { continue };
@@ -212,7 +227,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
                 Err(StoreError) => refusals.fail(KIND, rule, &breaker.reaction, self.store_failures),
             }
         }
-        refusals.into_result().map(|()| admission)
+        refusals.into_result()
     }
 
     fn find_room(&mut self, numbers: &[u32], found: &mut Findings) -> Result<(), Refusal> {

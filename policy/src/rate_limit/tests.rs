@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -146,8 +147,122 @@ fn a_key_over_256_bytes_has_a_bucket_of_its_own() {
     assert!(!passes(&mut engine, &long("a"), &mut store, SECOND));
 }
 
+#[test]
+fn a_key_that_comes_often_takes_leases_and_one_that_does_not_takes_none() {
+    let mut store = Shared::default();
+    let mut worker = engine(by_key("20000/s", 20_000));
+    let (hot, cold) = (Described::default().header("k", "hot"), Described::default().header("k", "cold"));
+    for _ in 0..2 {
+        assert!(passes(&mut worker, &hot, &mut store, SECOND));
+    }
+    let asked = store.operations.get();
+    assert_eq!(count(&mut worker, &hot, &mut store, SECOND + MS, 99), 99);
+    assert_eq!(store.operations.get(), asked, "a lease is 100 tokens");
+    assert!(passes(&mut worker, &cold, &mut store, SECOND));
+    worker.tick(&mut store, SECOND + 5 * MS);
+    let mut other = engine(by_key("20000/s", 20_000));
+    assert_eq!(count(&mut other, &cold, &mut store, SECOND, 30_000), 19_999, "nothing is held back");
+    assert_eq!(count(&mut other, &hot, &mut store, SECOND, 30_000), 20_000 - 101);
+    worker.tick(&mut store, SECOND + 20 * MS);
+    assert_eq!(count(&mut worker, &cold, &mut store, SECOND + 30 * MS, 30_000), 600, "30 ms of the rate");
+}
+
+#[test]
+fn what_is_left_of_a_key_s_lease_goes_back() {
+    let mut store = Shared::default();
+    let mut worker = engine(by_key("20000/s", 20_000));
+    let request = Described::default().header("k", "a");
+    assert_eq!(count(&mut worker, &request, &mut store, SECOND, 3), 3);
+    worker.retire(&mut store, SECOND);
+    assert_eq!(count(&mut engine(by_key("20000/s", 20_000)), &request, &mut store, SECOND, 30_000), 19_997);
+}
+
+#[test]
+fn a_raise_from_one_an_hour_takes_effect_at_once_and_back() {
+    for key in [json!([]), json!([{ "header": "k" }])] {
+        let policy = |revision, rate: &str, burst: u32| {
+            engine_at(
+                revision,
+                json!([{ "name": "p", "rateLimits": [{ "name": "r", "rate": rate, "burst": burst, "key": key }] }]),
+            )
+        };
+        let (mut store, request) = (Shared::default(), Described::default().header("k", "a"));
+        let mut slow = policy(1, "1/h", 1);
+        assert_eq!(count(&mut slow, &request, &mut store, SECOND, 5), 1);
+        let mut fast = policy(2, "1000000/s", 1_000_000);
+        fast.tick(&mut store, 2 * SECOND);
+        assert_eq!(
+            count(&mut fast, &request, &mut store, 2 * SECOND + MS, 5_000),
+            1_000,
+            "a millisecond's worth"
+        );
+        fast.retire(&mut store, 2 * SECOND + MS);
+        let mut again = policy(3, "1/h", 1);
+        again.tick(&mut store, 3 * SECOND);
+        assert_eq!(count(&mut again, &request, &mut store, 3 * SECOND, 5), 1, "what fits of what was left");
+        assert_eq!(count(&mut again, &request, &mut store, 13 * SECOND, 5), 0);
+    }
+}
+
+/// One policy `p` with one limit `r` by the header `k`, whose requests cost what `x-cost` says; `own` has ten times as much.
+fn by_key(rate: &str, burst: u32) -> serde_json::Value {
+    json!([{ "name": "p", "rateLimits": [{ "name": "r", "rate": rate, "burst": burst, "key": [{ "header": "k" }],
+        "cost": { "header": "x-cost", "max": burst.min(50) },
+        "overrides": [{ "key": "own", "rate": "30000/s", "burst": 3_000 }] }] }])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Of each key, over any schedule of arrivals, costs, ticks and replaced engines on any number of workers: the tokens of what passes are at most the burst, what flows in, and a lease
+    /// for each worker.
+    #[test]
+    fn no_key_gets_more_than_its_burst_its_rate_and_a_lease_for_each_worker(
+        rate in prop::sample::select(vec![50_u64, 400, 3_000, 50_000]),
+        burst in 200..3_000_u32,
+        workers in 1..4_usize,
+        steps in prop::collection::vec((0..3_usize, 0..100_u8, 0..4_000_u64, 0..4_usize, 1..60_u32, 1..80_usize), 1..100),
+    ) {
+        let policy = || engine(by_key(&format!("{rate}/s"), burst));
+        let mut engines: Vec<Engine> = (0..workers).map(|_| policy()).collect();
+        let (mut store, mut now) = (Shared::default(), SECOND);
+        let mut history: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+        for (worker, action, gap, key, cost, requests) in steps {
+            now += gap * 10_000;
+            let engine = &mut engines[worker % workers];
+            match action {
+                0..10 => engine.tick(&mut store, now),
+                10..15 => {
+                    engine.retire(&mut store, now);
+                    *engine = policy();
+                }
+                // Without a word: its leases are lost.
+                15..18 => *engine = policy(),
+                _ => {
+                    let key = ["a", "b", "c", "own"][key];
+                    let request = Described::default().header("k", key).header("x-cost", cost.to_string());
+                    let passed = count(engine, &request, &mut store, now, requests);
+                    let tokens = u64::from(cost.min(50).min(burst)) * passed as u64;
+                    history.entry(key).or_default().push((now, tokens));
+                }
+            }
+        }
+        for (key, passed) in history {
+            let (rate, burst) = if key == "own" { (30_000, 3_000) } else { (rate, u64::from(burst)) };
+            let slack = (rate / 200).min(burst / 100) * workers as u64;
+            for first in 0..passed.len() {
+                let mut tokens = 0;
+                for (then, count) in &passed[first..] {
+                    tokens += count;
+                    let inflow = rate * (then - passed[first].0);
+                    prop_assert!(
+                        tokens.saturating_sub(burst + slack) * SECOND <= inflow,
+                        "{key}: {tokens} in {} ns", then - passed[first].0
+                    );
+                }
+            }
+        }
+    }
 
     /// One bucket and one worker decide what governor decides, and name the same wait.
     #[test]
