@@ -157,6 +157,8 @@ impl Client {
     }
 }
 
+mod rollback;
+
 use Kind::{Cluster, Endpoints, ExtensionConfig, Listener, Route};
 
 #[test]

@@ -123,6 +123,8 @@ impl Subscription {
     ) -> Option<Draft> {
         let changed = send.iter().filter(|new| self.held.get(new.name()).is_none_or(|held| !held.is(new)));
         let changed: Vec<Name> = changed.map(|resource| Arc::clone(resource.name())).collect();
+        // What is sent now need not be of the set that was sent before, not even when that one comes back.
+        self.agrees_with = None;
         let owed = std::mem::take(&mut self.owed);
         let (resources, version) = match self.variant {
             Variant::Delta => (send, Arc::clone(set.version())),
