@@ -13,6 +13,10 @@ pub use self::admission::Admission;
 #[derive(Debug)]
 pub struct Decision<'e> {
     /// The route key, where a policy that applies has one and the request gives it. Any bytes, at most 256.
+    ///
+    /// For the proxy to hash on it, whoever asks shows it as the filter state `wasm.spillway_key`; the route writes `x-route-key` from that (`request_headers_to_add`), and a
+    /// `hash_policy` on this header sees what was written. A `hash_policy.filter_state` on `wasm.*` silently does not hash: it needs the key once more, as an
+    /// `envoy.hashable_string` by the foreign function `set_envoy_filter_state`.
     pub key: Option<&'e [u8]>,
     /// Whether the request passes.
     pub verdict: Verdict<'e>,
