@@ -17,6 +17,7 @@ use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{PREFIX, openapi};
 use crate::cache::Cache;
 use crate::fleet::Fleets;
+use crate::load::Loads;
 use crate::store::Store;
 
 mod body;
@@ -49,6 +50,8 @@ pub struct Admin {
     pub cache: Arc<Cache>,
     /// The proxies.
     pub fleets: Fleets,
+    /// What proxies report about their upstreams.
+    pub loads: Arc<Loads>,
     /// Ends event streams.
     pub shutdown: CancellationToken,
 }
@@ -63,6 +66,7 @@ struct Context {
 
 /// The routes of the admin address. `/healthz` and `/readyz` are everybody's; the rest is for those whom `protection` lets in.
 pub fn router(admin: Admin, protection: Protection) -> Router {
+    let loads = Arc::clone(&admin.loads);
     let context = Context {
         admin: Arc::new(admin),
         changes: Arc::new(Semaphore::new(MAX_CHANGES)),
@@ -80,6 +84,7 @@ pub fn router(admin: Admin, protection: Protection) -> Router {
         .route("/rollback", post(change::rollback))
         .route("/fleets", get(fleets::fleets))
         .route("/proxies", get(fleets::proxies))
+        .merge(crate::load::http::routes(loads))
         .route("/events", get(events::events))
         .route("/openapi.json", get(|| async { axum::Json(openapi::document()) }));
     let protected = Router::new()

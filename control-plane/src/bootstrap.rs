@@ -48,6 +48,15 @@ impl FromStr for HostPort {
     }
 }
 
+/// TLS to the control plane. All paths are absolute, on the proxy's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Who vouches for the control plane's certificate, PEM.
+    pub ca: String,
+    /// The proxy's own certificate and its key, PEM, where the control plane asks for one.
+    pub certificate: Option<(String, String)>,
+}
+
 /// What differs from one proxy's bootstrap to another's.
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
@@ -63,12 +72,14 @@ pub struct Bootstrap {
     pub admin_port: Option<NonZeroU16>,
     /// A module on the proxy's disk, instead of the one the control plane serves.
     pub filter_path: Option<String>,
+    /// How to reach the control plane; without it in plain text.
+    pub tls: Option<Tls>,
 }
 
 impl Bootstrap {
     /// The bootstrap as JSON, which is YAML too.
     pub fn render(&self) -> Value {
-        let Self { fleet, node, zone, xds, admin_port, filter_path } = self;
+        let Self { fleet, node, zone, xds, admin_port, filter_path, tls } = self;
         let mut envoy_node = Map::new();
         envoy_node.insert("id".into(), json!(node));
         envoy_node.insert("cluster".into(), json!(fleet));
@@ -83,7 +94,9 @@ impl Bootstrap {
         let mut bootstrap = Map::new();
         bootstrap.insert("node".into(), envoy_node.into());
         bootstrap.insert("dynamic_resources".into(), dynamic_resources());
-        bootstrap.insert("static_resources".into(), json!({ "clusters": [control_plane_cluster(xds)] }));
+        bootstrap.insert("cluster_manager".into(), json!({ "load_stats_config": load_reports() }));
+        let control_plane = control_plane_cluster(xds, tls.as_ref());
+        bootstrap.insert("static_resources".into(), json!({ "clusters": [control_plane] }));
         bootstrap.insert("stats_config".into(), json!({ "stats_tags": stats_tags() }));
         bootstrap.insert("overload_manager".into(), overload_manager());
         if let Some(port) = admin_port {
@@ -113,7 +126,16 @@ fn dynamic_resources() -> Value {
     })
 }
 
-fn control_plane_cluster(xds: &[HostPort]) -> Value {
+/// Where the proxy reports the load of its upstreams. What is reported and how often the control plane says.
+fn load_reports() -> Value {
+    json!({
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE_CLUSTER } }],
+    })
+}
+
+fn control_plane_cluster(xds: &[HostPort], tls: Option<&Tls>) -> Value {
     let all_addresses = xds.iter().all(|replica| replica.host.parse::<IpAddr>().is_ok());
     let endpoints: Vec<Value> = xds
         .iter()
@@ -121,7 +143,7 @@ fn control_plane_cluster(xds: &[HostPort]) -> Value {
             json!({ "endpoint": { "address": { "socket_address": { "address": host, "port_value": port } } } })
         })
         .collect();
-    json!({
+    let mut cluster = json!({
         "name": CONTROL_PLANE_CLUSTER,
         "type": if all_addresses { "STATIC" } else { "STRICT_DNS" },
         "connect_timeout": "1s",
@@ -140,7 +162,40 @@ fn control_plane_cluster(xds: &[HostPort]) -> Value {
             "cluster_name": CONTROL_PLANE_CLUSTER,
             "endpoints": [{ "lb_endpoints": endpoints }],
         },
-    })
+    });
+    if let (Some(tls), Some(cluster)) = (tls, cluster.as_object_mut()) {
+        cluster.insert("transport_socket".into(), transport_socket(xds, tls));
+    }
+    cluster
+}
+
+fn transport_socket(xds: &[HostPort], Tls { ca, certificate }: &Tls) -> Value {
+    // Whoever the authority vouches for is not yet a control plane: the name has to be one that the proxy was told.
+    let names = xds.iter().map(|HostPort { host, .. }| {
+        let kind = if host.parse::<IpAddr>().is_ok() { "IP_ADDRESS" } else { "DNS" };
+        json!({ "san_type": kind, "matcher": { "exact": host } })
+    });
+    let mut common = json!({
+        "tls_params": { "tls_minimum_protocol_version": "TLSv1_2" },
+        "validation_context": {
+            "trusted_ca": { "filename": ca },
+            "match_typed_subject_alt_names": names.collect::<Vec<_>>(),
+        },
+    });
+    if let (Some((certificate, key)), Some(common)) = (certificate, common.as_object_mut()) {
+        let pair =
+            json!([{ "certificate_chain": { "filename": certificate }, "private_key": { "filename": key } }]);
+        common.insert("tls_certificates".into(), pair);
+    }
+    let mut context = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": common,
+    });
+    let name = xds.iter().find(|replica| replica.host.parse::<IpAddr>().is_err());
+    if let (Some(HostPort { host, .. }), Some(context)) = (name, context.as_object_mut()) {
+        context.insert("sni".into(), json!(host));
+    }
+    json!({ "name": "envoy.transport_sockets.tls", "typed_config": context })
 }
 
 /// The filter's metrics carry policy and rule in their names (a Wasm module can't define labels); Envoy takes them out again.
@@ -175,7 +230,35 @@ mod tests {
             xds: xds.split(',').map(|text| text.parse().unwrap()).collect(),
             admin_port: None,
             filter_path: None,
+            tls: None,
         }
+    }
+
+    #[test]
+    fn over_tls_a_control_plane_has_to_have_a_name_that_the_proxy_was_told() {
+        let socket = |xds, certificate| {
+            let tls = Some(Tls { ca: "/ca.crt".into(), certificate });
+            let rendered = Bootstrap { tls, ..bootstrap(xds) }.render();
+            rendered["static_resources"]["clusters"][0]["transport_socket"]["typed_config"].clone()
+        };
+        let plain = socket("127.0.0.1:1", None);
+        let names = |socket: &Value| {
+            socket["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"].clone()
+        };
+        assert_eq!(names(&plain), json!([{ "san_type": "IP_ADDRESS", "matcher": { "exact": "127.0.0.1" } }]));
+        assert_eq!((plain.get("sni"), plain["common_tls_context"].get("tls_certificates")), (None, None));
+
+        let mutual =
+            socket("127.0.0.1:1,spillway.example.com:2", Some(("/tls.crt".into(), "/tls.key".into())));
+        assert_eq!(
+            names(&mutual)[1],
+            json!({ "san_type": "DNS", "matcher": { "exact": "spillway.example.com" } })
+        );
+        assert_eq!(mutual["sni"], "spillway.example.com");
+        let pair = &mutual["common_tls_context"]["tls_certificates"][0];
+        assert_eq!(pair["private_key"]["filename"], "/tls.key");
+        let without = bootstrap("127.0.0.1:1").render();
+        assert_eq!(without["static_resources"]["clusters"][0].get("transport_socket"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod client_status;
 pub mod clients;
+mod codec;
 pub mod incoming;
 mod load_reports;
 mod message;
@@ -33,6 +34,7 @@ use crate::stream::Options;
 use crate::subscription::Variant;
 
 use self::clients::Clients;
+use self::codec::Codec;
 use self::message::{DeltaRequest, DeltaResponse, StateRequest, StateResponse};
 use self::shutdown::Shutdown;
 
@@ -159,7 +161,7 @@ where
     move |request| {
         let method = method.clone();
         Box::pin(async move {
-            tonic::server::Grpc::new(tonic_prost::ProstCodec::<R, Q>::default())
+            tonic::server::Grpc::new(Codec::<R, Q>::new())
                 .max_decoding_message_size(MAX_REQUEST)
                 .streaming(method, request)
                 .await

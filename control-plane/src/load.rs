@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub mod http;
 mod view;
 
 pub use self::view::{ClusterView, EndpointView, FleetLoad, LocalityView, Rates};

@@ -130,7 +130,8 @@ pub struct Stream {
     options: Options,
     node: Option<Node>,
     snapshot: Option<Arc<Snapshot>>,
-    subscriptions: BTreeMap<Kind, Subscription>,
+    /// Boxed, because a map reserves room for eleven at a time and most clients have five.
+    subscriptions: BTreeMap<Kind, Box<Subscription>>,
     refused: BTreeMap<Kind, Refused>,
     nonces: u64,
 }
@@ -194,7 +195,7 @@ impl Stream {
 
     /// When [`Stream::retry`] should be called, if at all, now that an extension config has been answered.
     pub fn retry_in(&self) -> Option<Duration> {
-        self.subscriptions.values().filter_map(Subscription::retry_in).min()
+        self.subscriptions.values().filter_map(|one| one.retry_in()).min()
     }
 
     /// Makes what was refused and may be accepted by now, or has to be confirmed, due once more.
@@ -208,7 +209,7 @@ impl Stream {
     pub fn receive(&mut self, mut request: Request) -> Result<Event, StreamError> {
         self.identify(&mut request)?;
         let event = self.apply(request)?;
-        let names: usize = self.subscriptions.values().map(Subscription::named_count).sum();
+        let names: usize = self.subscriptions.values().map(|one| one.named_count()).sum();
         if names > MAX_NAMES { Err(StreamError::TooManyNames) } else { Ok(event) }
     }
 
@@ -223,7 +224,7 @@ impl Stream {
         let Some(subscription) = self.subscriptions.get_mut(&kind) else {
             let refused = self.refused.remove(&kind);
             let subscription = Subscription::open(kind, self.variant, interest, self.options, refused);
-            self.subscriptions.insert(kind, subscription);
+            self.subscriptions.insert(kind, Box::new(subscription));
             return Ok(Event::Subscribed(kind));
         };
         let reply = match &interest {
@@ -266,7 +267,7 @@ impl Stream {
 
     /// Takes a newer snapshot. One that was never sent is forgotten.
     pub fn update(&mut self, snapshot: Arc<Snapshot>) {
-        self.subscriptions.values_mut().for_each(Subscription::refresh);
+        self.subscriptions.values_mut().for_each(|one| one.refresh());
         self.snapshot = Some(snapshot);
     }
 
@@ -299,12 +300,12 @@ impl Stream {
     /// Whether the client has answered everything that it was sent. Once [`Stream::respond`] has nothing more to send, it has then
     /// answered all of the newest snapshot that it wants.
     pub fn is_answered(&self) -> bool {
-        !self.subscriptions.is_empty() && self.subscriptions.values().all(Subscription::is_answered)
+        !self.subscriptions.is_empty() && self.subscriptions.values().all(|one| one.is_answered())
     }
 
     /// Whether something of this kind that was refused has not been replaced by something that was accepted.
     pub fn refuses(&self, kind: Kind) -> bool {
-        self.subscriptions.get(&kind).is_some_and(Subscription::refuses)
+        self.subscriptions.get(&kind).is_some_and(|one| one.refuses())
     }
 
     /// Whether every subscription to one of `kinds` is as `condition` says.

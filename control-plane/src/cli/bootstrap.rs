@@ -1,13 +1,13 @@
 //! `spillway bootstrap`.
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, process};
 
 use anyhow::Context;
 
-use crate::bootstrap::{Bootstrap as Rendered, HostPort};
+use crate::bootstrap::{Bootstrap as Rendered, HostPort, Tls};
 
 /// Prints the bootstrap for one Envoy of a fleet: save it and run `envoy -c FILE`.
 #[derive(Debug, clap::Args)]
@@ -30,28 +30,40 @@ pub(super) struct Bootstrap {
     /// A Wasm module on the Envoy's own disk, instead of the one that the control plane serves
     #[arg(long, value_name = "F")]
     filter_path: Option<PathBuf>,
+    /// Reach the control plane with TLS: who vouches for its certificate, in PEM. The certificate has to name the host of --xds
+    #[arg(long, value_name = "F")]
+    xds_tls_ca: Option<PathBuf>,
+    /// This Envoy's certificate, in PEM, where the control plane asks for one
+    #[arg(long, value_name = "F", requires_all = ["xds_tls_key", "xds_tls_ca"])]
+    xds_tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "F", requires = "xds_tls_cert")]
+    xds_tls_key: Option<PathBuf>,
 }
 
 impl Bootstrap {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { fleet, node, zone, xds, admin_port, filter_path } = self;
-        let filter_path = filter_path
-            .map(|path| {
-                let absolute = std::path::absolute(&path)
-                    .with_context(|| format!("--filter-path {} can't be made absolute", path.display()))?;
-                absolute.into_os_string().into_string().map_err(|path| {
-                    anyhow::anyhow!(
-                        "--filter-path {} is not UTF-8, which Envoy's configuration needs",
-                        path.display()
-                    )
-                })
-            })
-            .transpose()?;
+        let Self { fleet, node, zone, xds, admin_port, filter_path, xds_tls_ca, xds_tls_cert, xds_tls_key } =
+            self;
+        let filter_path = filter_path.map(|path| absolute("--filter-path", &path)).transpose()?;
+        let ca = xds_tls_ca.map(|path| absolute("--xds-tls-ca", &path)).transpose()?;
+        let certificate = xds_tls_cert.map(|path| absolute("--xds-tls-cert", &path)).transpose()?;
+        let key = xds_tls_key.map(|path| absolute("--xds-tls-key", &path)).transpose()?;
+        let tls = ca.map(|ca| Tls { ca, certificate: certificate.zip(key) });
         let node = node.unwrap_or_else(unique_node);
-        let rendered = Rendered { fleet, node, zone, xds, admin_port, filter_path }.render();
+        let rendered = Rendered { fleet, node, zone, xds, admin_port, filter_path, tls }.render();
         println!("{rendered:#}");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A path that means the same wherever Envoy is started.
+fn absolute(flag: &str, path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path)
+        .with_context(|| format!("{flag} {} can't be made absolute", path.display()))?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        anyhow::anyhow!("{flag} {} is not UTF-8, which Envoy's configuration needs", path.display())
+    })
 }
 
 /// The host's name, so that people recognise it, and this process's number, so that two on one host differ.

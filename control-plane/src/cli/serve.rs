@@ -89,7 +89,9 @@ impl Serve {
 
         let context = Arc::new(xds.context(&cache, &fleets, shutdown.clone()));
         let xds = xds.serve(Arc::clone(&context), module.routes(), &mut tasks)?;
-        let admin = admin.serve(Admin { store, cache, fleets, shutdown: shutdown.clone() }, &mut tasks)?;
+        let loads = Arc::clone(&context.loads);
+        let admin =
+            admin.serve(Admin { store, cache, fleets, loads, shutdown: shutdown.clone() }, &mut tasks)?;
         let mut servers = JoinSet::new();
         servers.spawn(xds);
         servers.spawn(admin);

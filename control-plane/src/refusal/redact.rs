@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_keys_are_taken_out_however_they_are_quoted() {
+    fn line_35_values_and_keys_are_taken_out_however_they_are_quoted() {
         let text = "bad: private_key { inline_string: \"s3cret \\\" still s3cret\" } end";
         assert_eq!(redact(text, []), "bad: private_key { inline_string: \"[redacted]\" } end");
         assert!(!redact("open \"s3cret", []).contains("s3cret"));

@@ -158,6 +158,7 @@ impl Client {
 }
 
 mod rollback;
+mod secrets;
 
 use Kind::{Cluster, Endpoints, ExtensionConfig, Listener, Route};
 

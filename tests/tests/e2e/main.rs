@@ -7,6 +7,7 @@
 mod breaker;
 mod breaker_timeline;
 mod check;
+mod checklist;
 mod counters;
 mod demo;
 mod exact_rates;
@@ -31,3 +32,4 @@ mod trap;
 mod upstream;
 mod variants;
 mod world;
+mod xds_tls;

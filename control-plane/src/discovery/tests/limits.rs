@@ -87,7 +87,8 @@ async fn a_resource_is_encoded_once_whatever_the_number_of_streams() {
         proxies.push(proxy);
     }
     for proxy in &mut proxies {
-        proxy.next().await.unwrap();
+        let response = proxy.next().await.unwrap();
+        proxy.accept(Kind::Listener, &response).await;
     }
     let before = crate::snapshot::encoded();
     server.publish(Kind::Listener, &[("a", "2".into())]);

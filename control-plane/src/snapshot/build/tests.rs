@@ -196,7 +196,7 @@ fn a_proxy_with_a_module_of_its_own_gets_the_same_filter_from_its_disk() {
 }
 
 #[test]
-fn a_backend_without_endpoints_has_an_empty_assignment() {
+fn line_31_a_backend_without_endpoints_has_an_empty_assignment() {
     use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
     let snapshot = builder().build(&model(&ALL), 1)["edge"].clone();
     let assignments = decode::<ClusterLoadAssignment>(&snapshot, Kind::Endpoints);

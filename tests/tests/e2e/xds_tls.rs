@@ -1,0 +1,174 @@
+//! TLS between Envoy and the control plane: certificates of both sides, and what happens when they change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use spillway_tests::artifacts;
+use spillway_tests::control_plane;
+use spillway_tests::envoy::Envoy;
+use spillway_tests::ports::Port;
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+
+use crate::world::{TO_ALPHA, World};
+
+/// Who signs certificates, and where they are written.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+impl Authority {
+    fn new(folder: &Path) -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("ca.crt"), issuer.pem())?;
+        Ok(Self { issuer, folder: folder.to_owned() })
+    }
+
+    /// Writes a certificate for `name` and its key, as `<file>.crt` and `<file>.key`.
+    fn issue(&self, file: &str, name: &str) -> Result<()> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([name.to_owned()])?;
+        // By default everything has the same name, and whoever is named as its issuer counts as self-signed.
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        fs::write(self.folder.join(format!("{file}.crt")), certificate.pem())?;
+        Ok(fs::write(self.folder.join(format!("{file}.key")), key.serialize_pem())?)
+    }
+
+    fn path(&self, file: &str) -> Result<String> {
+        Ok(self.folder.join(file).to_str().context("a path that is not UTF-8")?.to_owned())
+    }
+}
+
+/// An Envoy with a bootstrap that has these flags; not waited for.
+fn launch(scene: &Scene, world: &World, name: &str, flags: &[&str]) -> Result<(Envoy, Port)> {
+    let admin = Port::free()?;
+    let bootstrap = scene.folder().join(format!("{name}.yaml"));
+    world.control_plane.bootstrap("edge", &admin, &bootstrap, &[&["--node", name], flags].concat())?;
+    Ok((Envoy::launch(&world.client, &bootstrap, &admin, 1, &scene.log(name))?, admin))
+}
+
+/// The flags of an Envoy that has this authority's certificates.
+fn trusting(authority: &Authority) -> Result<[String; 6]> {
+    Ok([
+        "--xds-tls-ca".into(),
+        authority.path("ca.crt")?,
+        "--xds-tls-cert".into(),
+        authority.path("client.crt")?,
+        "--xds-tls-key".into(),
+        authority.path("client.key")?,
+    ])
+}
+
+fn logged(world: &World, message: &str) -> Result<()> {
+    wait::until(&format!("the message {message:?}"), || {
+        ensure!(world.control_plane.output().contains(message), "not logged");
+        Ok(())
+    })
+}
+
+#[test]
+fn certificates_of_both_sides_are_checked_and_replaced_while_everything_runs() -> Result<()> {
+    Scene::play(|scene| {
+        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA)])?;
+        let first = Authority::new(&scene.folder().join("first"))?;
+        let second = Authority::new(&scene.folder().join("second"))?;
+        for authority in [&first, &second] {
+            authority.issue("server", "127.0.0.1")?;
+            authority.issue("client", "proxy.example.com")?;
+        }
+        // What the control plane serves with: files of its own, whose content is replaced.
+        let own = Authority {
+            issuer: Authority::new(&scene.folder().join("own"))?.issuer,
+            folder: scene.folder().join("own"),
+        };
+        let install = |from: &Authority| -> Result<()> {
+            for (file, to) in [("ca.crt", "ca.crt"), ("server.key", "tls.key"), ("server.crt", "tls.crt")] {
+                fs::copy(from.folder.join(file), own.folder.join(to))?;
+            }
+            Ok(())
+        };
+        install(&first)?;
+        let (certificate, key, ca) = (own.path("tls.crt")?, own.path("tls.key")?, own.path("ca.crt")?);
+        world.envoy.process().kill()?;
+        world.control_plane.restart_with(&[
+            "--xds-tls-cert",
+            &certificate,
+            "--xds-tls-key",
+            &key,
+            "--xds-client-ca",
+            &ca,
+        ])?;
+
+        let flags = trusting(&first)?;
+        let (envoy, _admin) = launch(scene, &world, "known", &flags.each_ref().map(|flag| &**flag))?;
+        world.envoy = envoy;
+        world.envoy.wait_ready()?;
+        // The filter's module came the same way: without it nothing would be answered.
+        world.until("traffic", "/", |answer| answer.header("x-upstream") == Some("alpha"))?;
+
+        let anonymous = ["--xds-tls-ca", &first.path("ca.crt")?];
+        let (stranger, _stranger_admin) = launch(scene, &world, "stranger", &anonymous)?;
+        logged(&world, "a TLS handshake failed")?;
+        assert_eq!(stranger.stat("listener_manager.lds.update_success")?, 0);
+        drop(stranger);
+
+        // Something that can't be used changes nothing and is told.
+        fs::write(own.folder.join("tls.crt"), "no certificate")?;
+        logged(&world, "new certificates can't be used")?;
+        world.documents.edit("routes.yaml", &["{name: alpha}"], &["{name: beta}"])?;
+        world.until("an edit", "/", |answer| answer.header("x-upstream") == Some("beta"))?;
+
+        // Everything is replaced, authority included. Whoever is connected stays so.
+        install(&second)?;
+        logged(&world, "new certificates are in force")?;
+        world.documents.edit("routes.yaml", &["{name: beta}"], &["{name: alpha}"])?;
+        world.until("an edit after that", "/", |answer| answer.header("x-upstream") == Some("alpha"))?;
+        let flags = trusting(&second)?;
+        let (mut new, _new_admin) = launch(scene, &world, "new", &flags.each_ref().map(|flag| &**flag))?;
+        new.wait_ready()?;
+        wait::until("the listener of the new Envoy", || {
+            ensure!(new.stat("listener_manager.lds.update_success")? > 0);
+            Ok(())
+        })?;
+        let flags = trusting(&first)?;
+        let (old, _old_admin) = launch(scene, &world, "old", &flags.each_ref().map(|flag| &**flag))?;
+        wait::until("the refusal of the old certificates", || {
+            ensure!(
+                old.stat("cluster.spillway.ssl.fail_verify_error")?
+                    + old.stat("cluster.spillway.ssl.fail_verify_san")?
+                    > 0
+            );
+            Ok(())
+        })?;
+        assert_eq!(old.stat("listener_manager.lds.update_success")?, 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_address_beyond_this_machine_needs_tls_or_a_word() -> Result<()> {
+    let documents = artifacts::workspace().join("demo/documents");
+    let documents = documents.to_str().context("a path that is not UTF-8")?;
+    let filter = artifacts::filter()?;
+    let filter = filter.to_str().context("a path that is not UTF-8")?;
+    let serve = ["serve", "--config", documents, "--filter", filter, "--admin", "127.0.0.1:0", "--xds"];
+    let cases: [(&[&str], &str); 3] = [
+        (&["0.0.0.0:0"], "--xds-insecure"),
+        (&["127.0.0.1:0", "--xds-tls-cert", "nowhere.crt", "--xds-tls-key", "nowhere.key"], "nowhere.crt"),
+        (&["127.0.0.1:0", "--xds-tls-cert", "nowhere.crt"], "--xds-tls-key"),
+    ];
+    for (flags, expected) in cases {
+        let output = control_plane::run(&[&serve, flags].concat())?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    Ok(())
+}
