@@ -4,21 +4,28 @@
 //! Each test has programs, ports and documents of its own, so all of them can run at the same time. What is waited for is polled with a
 //! deadline; a bound on a count is an invariant or so wide that chance does not reach it, and no bound is on speed.
 
+mod api;
 mod breaker;
 mod breaker_timeline;
 mod check;
 mod checklist;
+mod commands;
+mod concurrency;
 mod counters;
+mod degrade;
 mod demo;
 mod exact_rates;
+mod examples;
 mod faults;
 mod guarded_push;
 mod hot_edit;
 mod hot_edit_refused;
 mod key_sources;
 mod limits;
+mod long_streams;
 mod make_before_break;
 mod many_keys;
+mod many_routes;
 mod proxyless;
 mod rate_limit;
 mod restart;
