@@ -61,8 +61,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .current_dir(process::root())
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", findings.display()))
-        // One input may take a second, and half a gigabyte: a proxy has other things to do.
-        .args(["-timeout=1", "-rss_limit_mb=512", "-print_final_stats=1", "-max_len=16384"])
+        // One input may take half a gigabyte, and by the clock on the wall ten seconds, because the machine may have other things to do.
+        .args(["-timeout=10", "-rss_limit_mb=512", "-print_final_stats=1", "-max_len=16384"])
         .args([&corpus, &seeds]);
     if *jobs > 1 {
         command.arg(format!("-fork={jobs}"));

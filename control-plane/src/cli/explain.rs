@@ -40,8 +40,8 @@ pub(super) struct Explain {
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
     /// The client's address
-    #[arg(long, value_name = "IP")]
-    client_address: Option<std::net::IpAddr>,
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client_address: std::net::IpAddr,
     /// The server name of the client's TLS handshake [default: the host of an https URL]
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
@@ -63,7 +63,7 @@ impl Explain {
             Err(error @ LoadError::Unavailable { .. }) => return Err(error.into()),
         };
         let mut request = Request::parse(&self.request, &self.headers).context("--request")?;
-        request.client_address = self.client_address.map(|address| address.to_string());
+        request.client_address = Some(self.client_address.to_string());
         request.server_name = self.sni.clone().or(request.server_name);
         let explanations = self.explain(&model, &request)?;
         self.output.show(&explanations, |explanations| {

@@ -222,7 +222,7 @@ impl fmt::Display for Explanation {
                     (index + 1).to_string(),
                     (*kind).to_owned(),
                     format!("{policy}/{rule}"),
-                    key.clone().unwrap_or_else(|| "-".to_owned()),
+                    key.as_deref().map_or("-", |key| if key.is_empty() { "(empty)" } else { key }).to_owned(),
                     (*mode).to_owned(),
                     verdict.to_owned(),
                     says.clone(),

@@ -69,7 +69,7 @@ fn explain(arguments: &[&str]) -> anyhow::Result<Vec<Explanation>> {
     let model =
         Model::build([read("f.yaml", DOCUMENTS.as_bytes())]).unwrap_or_else(|errors| panic!("{errors:?}"));
     let mut request = Request::parse(&explain.request, &explain.headers)?;
-    request.client_address = explain.client_address.map(|address| address.to_string());
+    request.client_address = Some(explain.client_address.to_string());
     explain.explain(&model, &request)
 }
 
