@@ -73,6 +73,12 @@ pub fn extension_config(
         Proxy::Starting => (false, 0),
         Proxy::Running { variation } => (true, variation),
     };
+    // Envoy knows VMs apart by their id, their configuration and their code, except that it leaves the code out where it has fetched it. So that an upgrade
+    // never goes on in the VM of the module before, the configuration names the module. What limits share does not depend on it.
+    let configuration_of_vm = match module {
+        Module::Served { sha256 } => Some(any(&StringValue { value: sha256.to_owned() })),
+        Module::Local { .. } => None,
+    };
     let specifier = match module {
         Module::Served { sha256 } => async_data_source::Specifier::Remote(remote(sha256, variation)),
         Module::Local { path } => async_data_source::Specifier::Local(DataSource {
@@ -84,6 +90,7 @@ pub fn extension_config(
         vm_id: VM_ID.to_owned(),
         runtime: "envoy.wasm.runtime.v8".to_owned(),
         code: Some(AsyncDataSource { specifier: Some(specifier) }),
+        configuration: configuration_of_vm,
         nack_on_code_cache_miss: running && matches!(module, Module::Served { .. }),
         ..VmConfig::default()
     };
