@@ -1,7 +1,7 @@
 //! Encoded resources as JSON, for people who compare them.
 //!
 //! The generated types know their wire format only. What their fields are called comes from descriptors, which
-//! `control-plane/descriptors` makes of the same `.proto` files that the types are generated from.
+//! the build makes of the same `.proto` files that the types are generated from.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     // A test reads them; without any, every resource is shown as bytes.
-    DescriptorPool::decode(include_bytes!("envoy.binpb").as_slice()).unwrap_or_default()
+    DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb")).as_slice()).unwrap_or_default()
 });
 
 /// A message for people: the exact form, but a filter's configuration, which is JSON within a string, as what it is. Its revision is
