@@ -26,7 +26,6 @@ mod long_streams;
 mod make_before_break;
 mod many_keys;
 mod many_routes;
-mod many_routes;
 mod proxyless;
 mod rate_limit;
 mod restart;
