@@ -210,7 +210,7 @@ impl DirectoryStore {
     }
 
     fn write(&self, order: Order) -> Result<Applied, ApplyError> {
-        let Order { wanted, submitted, signature, dry_run } = order;
+        let Order { wanted, submitted, signature, expected, dry_run } = order;
         let mut state = self.state();
         let scan = self.scan().map_err(|error| match error {
             LoadError::Unavailable { dir, source } => ApplyError::Unreadable { path: dir, source },
@@ -219,6 +219,10 @@ impl DirectoryStore {
         // What was edited by hand and is valid comes first, as a revision of its own.
         if !dry_run && let Outcome::NotKept(error) = self.accept_in(&mut state, &scan) {
             return Err(disk(error));
+        }
+        // Under the same lock as the write: nobody else's change falls between.
+        if let Some(expected) = expected {
+            self.expect(&state, &wanted, expected)?;
         }
         let composed = composition::compose(&self.dir, &scan.files, &wanted);
         let mut files = scan.files.clone();
@@ -278,6 +282,8 @@ struct Order {
     /// The texts that were handed in.
     submitted: Vec<Contents>,
     signature: Signature,
+    /// See [`Change::expected`].
+    expected: Option<u64>,
     dry_run: bool,
 }
 
@@ -316,11 +322,13 @@ impl Store for DirectoryStore {
             let errors = state.corpus.check(&changes).err().unwrap_or_default();
             return Err(ApplyError::Invalid(Diagnostics(errors)));
         }
-        if let Some(expected) = expected {
-            self.expect(&wanted, expected)?;
-        }
-        let order =
-            Order { wanted, submitted, signature: signature(&author, &message, Origin::Api), dry_run };
+        let order = Order {
+            wanted,
+            submitted,
+            signature: signature(&author, &message, Origin::Api),
+            expected,
+            dry_run,
+        };
         self.write(order)
     }
 
@@ -333,7 +341,7 @@ impl Store for DirectoryStore {
     ) -> Result<Applied, ApplyError> {
         let wanted = self.back_to(to)?;
         let signature = signature(&author, &message, Origin::Rollback(to));
-        self.write(Order { wanted, submitted: Vec::new(), signature, dry_run })
+        self.write(Order { wanted, submitted: Vec::new(), signature, expected: None, dry_run })
     }
 
     fn revisions(&self, numbers: RangeInclusive<u64>) -> Vec<Revision> {
@@ -367,8 +375,7 @@ impl DirectoryStore {
     }
 
     /// Whether none of the documents was changed after a revision.
-    fn expect(&self, wanted: &Wanted, expected: u64) -> Result<(), ApplyError> {
-        let state = self.state();
+    fn expect(&self, state: &State, wanted: &Wanted, expected: u64) -> Result<(), ApplyError> {
         let latest = self.latest();
         for key in wanted.keys() {
             let found = match latest.documents.get(key) {

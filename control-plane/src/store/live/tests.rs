@@ -157,7 +157,10 @@ fn of_many_writers_at_once_each_wins_or_hears_of_a_conflict() {
     let store = place.open();
     let attempt = |port: u16| {
         let expected = store.latest().documents[&key("b")].revision;
-        store.apply(Change { expected: Some(expected), ..put(&backend("b", port)) })
+        let applied = store.apply(Change { expected: Some(expected), ..put(&backend("b", port)) })?;
+        // Nothing that somebody else did was overwritten unseen.
+        assert_eq!(applied.revision, expected + 1);
+        Ok::<_, ApplyError>(applied)
     };
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let writers: Vec<_> = (2..8)
