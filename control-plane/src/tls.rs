@@ -152,7 +152,7 @@ impl ServerTls {
             rotation.seen = None;
             return Ok(false);
         }
-        match read.and_then(|material| Ok((material.config(&self.files), material))) {
+        match read.map(|material| (material.config(&self.files), material)) {
             Ok((Ok(config), material)) => {
                 self.config.store(Arc::new(config));
                 *rotation = Rotation { in_force: material, seen: None };

@@ -88,7 +88,7 @@ impl Serve {
         tasks.spawn(publish::run(store.subscribe(), builder, Arc::clone(&cache), fleets.clone()));
 
         let context = Arc::new(xds.context(&cache, &fleets, shutdown.clone()));
-        let xds = xds.serve(Arc::clone(&context), module.routes(), &mut tasks)?;
+        let xds = xds.serve(&context, module.routes(), &mut tasks)?;
         let loads = Arc::clone(&context.loads);
         let admin =
             admin.serve(Admin { store, cache, fleets, loads, shutdown: shutdown.clone() }, &mut tasks)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use envoy_types::pb::envoy::config::core::v3::Node as EnvoyNode;
 use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_server::{
     LoadReportingService, LoadReportingServiceServer,
 };
@@ -74,8 +75,15 @@ struct Reporter {
 /// A client that has said who it is.
 struct Known {
     node: Node,
-    /// For a client that has to be told which clusters to report: where they come from, and what it was told.
-    clusters: Option<(watch::Receiver<Option<Arc<Snapshot>>>, Option<BTreeSet<String>>)>,
+    /// For a client that has to be told which clusters to report.
+    clusters: Option<Clusters>,
+}
+
+/// The clusters that a client reports.
+struct Clusters {
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// Their names, as it was told them.
+    told: Option<BTreeSet<String>>,
 }
 
 impl Reporter {
@@ -109,21 +117,11 @@ impl Reporter {
 
     fn receive(&mut self, request: LoadStatsRequest) -> Result<Option<LoadStatsResponse>, Status> {
         let LoadStatsRequest { node, cluster_stats } = request;
-        let (known, first) = match &self.client {
-            Some(known) => (known, false),
-            None => {
-                let Some(node) = node.filter(|node| !node.id.is_empty() && !node.cluster.is_empty()) else {
-                    return Err(Status::invalid_argument(
-                        "the first request of a stream must carry a node with an id and a cluster (the fleet)",
-                    ));
-                };
-                let sends_all = node.client_features.iter().any(|feature| feature == SENDS_ALL);
-                let node = Node::from(node);
-                self.span.record("node", &node.id).record("fleet", &node.fleet);
-                let clusters = (!sends_all).then(|| (self.context.cache.subscribe(&node.fleet), None));
-                (&*self.client.insert(Known { node, clusters }), true)
-            }
-        };
+        let first = self.client.is_none();
+        if first {
+            self.client = Some(self.identify(node)?);
+        }
+        let Some(known) = &self.client else { return Ok(None) };
         let Node { fleet, id, .. } = &known.node;
         let reports = cluster_stats.into_iter().map(Into::into).collect();
         match self.context.loads.receive(fleet, id, reports, Instant::now()) {
@@ -143,10 +141,24 @@ impl Reporter {
         Ok(self.ask_by_name())
     }
 
+    fn identify(&self, node: Option<EnvoyNode>) -> Result<Known, Status> {
+        let Some(node) = node.filter(|node| !node.id.is_empty() && !node.cluster.is_empty()) else {
+            return Err(Status::invalid_argument(
+                "the first request of a stream must carry a node with an id and a cluster (the fleet)",
+            ));
+        };
+        let sends_all = node.client_features.iter().any(|feature| feature == SENDS_ALL);
+        let node = Node::from(node);
+        self.span.record("node", &node.id).record("fleet", &node.fleet);
+        let subscribed = || Clusters { snapshots: self.context.cache.subscribe(&node.fleet), told: None };
+        let clusters = (!sends_all).then(subscribed);
+        Ok(Known { node, clusters })
+    }
+
     /// The names of the fleet's clusters, if the client does not know them.
     fn ask_by_name(&mut self) -> Option<LoadStatsResponse> {
         let request = self.request();
-        let (snapshots, told) = self.client.as_mut()?.clusters.as_mut()?;
+        let Clusters { snapshots, told } = self.client.as_mut()?.clusters.as_mut()?;
         let snapshot = snapshots.borrow_and_update().clone()?;
         let names: BTreeSet<_> =
             snapshot.set(Kind::Cluster).iter().map(|cluster| cluster.name().to_string()).collect();
@@ -169,7 +181,7 @@ impl Reporter {
 /// Waits for other clusters, if it matters.
 async fn changed(client: &mut Option<Known>) {
     let waited = match client.as_mut().and_then(|known| known.clusters.as_mut()) {
-        Some((snapshots, _)) => snapshots.changed().await,
+        Some(clusters) => clusters.snapshots.changed().await,
         None => std::future::pending().await,
     };
     if waited.is_err() {

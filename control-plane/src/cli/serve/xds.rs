@@ -115,7 +115,7 @@ impl Port {
     /// Serves the services, and `more` beside them, until the shutdown has begun and everything that is open has ended.
     pub(super) fn serve(
         self,
-        context: Arc<Context>,
+        context: &Arc<Context>,
         more: Router,
         tasks: &mut JoinSet<()>,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
@@ -131,7 +131,7 @@ impl Port {
             tls
         });
         let incoming = Incoming::new(self.listener, tls, self.max_streams);
-        let routes = Routes::from(discovery::routes(&context).merge(more));
+        let routes = Routes::from(discovery::routes(context).merge(more));
         let served = discovery::server()
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming.into_stream(), begun.cancelled_owned());

@@ -24,6 +24,7 @@ pub(super) fn resources(client: &Client, contents: bool) -> impl Iterator<Item =
         };
         let answer = client.answer(kind);
         let (config_status, client_status) = statuses(standing);
+        let updated = answer.accepted.as_ref().filter(|_| standing.accepted.is_some());
         let error_state = standing.refused.then(|| {
             let (at, details) = answer.refused.clone().unwrap_or((UNIX_EPOCH, String::new()));
             UpdateFailureState {
@@ -38,10 +39,7 @@ pub(super) fn resources(client: &Client, contents: bool) -> impl Iterator<Item =
             name: name.to_string(),
             version_info: version_info(client, standing.accepted, &answer),
             xds_config: content(standing.accepted),
-            last_updated: standing
-                .accepted
-                .and_then(|_| answer.accepted.as_ref())
-                .and_then(|(at, _)| timestamp(*at)),
+            last_updated: updated.and_then(|(at, _)| timestamp(*at)),
             config_status: config_status.into(),
             client_status: client_status.into(),
             error_state,

@@ -91,7 +91,7 @@ async fn a_client_that_can_is_asked_for_everything_and_what_it_reports_is_kept()
     assert_eq!((&*place.zone, place.endpoints.len()), ("a", 1));
     let endpoint = &place.endpoints["10.0.0.1:8080"];
     assert_eq!((endpoint.rates.requests, endpoint.rates.errors), (10.0, 1.0));
-    assert_eq!(endpoint.metrics["cpu_utilization"], 0.5);
+    assert_eq!(endpoint.metrics.get("cpu_utilization"), Some(&0.5));
 }
 
 #[tokio::test]
