@@ -22,6 +22,7 @@ use crate::store::Store;
 
 mod body;
 mod change;
+mod diff;
 
 mod documents;
 mod events;
@@ -79,6 +80,7 @@ pub fn router(admin: Admin, protection: Protection) -> Router {
             get(documents::read).put(documents::write).delete(documents::delete),
         )
         .route("/apply", post(change::apply))
+        .route("/diff", post(diff::diff))
         .route("/revisions", get(revisions::list))
         .route("/revisions/{number}", get(revisions::read))
         .route("/rollback", post(change::rollback))

@@ -14,6 +14,7 @@ mod check;
 mod client;
 mod completions;
 mod delete;
+mod diff;
 mod explain;
 mod files;
 mod get;
@@ -40,6 +41,7 @@ enum Command {
     Bootstrap(bootstrap::Bootstrap),
     Explain(explain::Explain),
     Apply(apply::Apply),
+    Diff(diff::Diff),
     Get(get::Get),
     Delete(delete::Delete),
     History(history::History),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Bootstrap(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Apply(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Get(command) => command.run(),
         Command::Delete(command) => command.run(),
         Command::History(command) => command.run(),

@@ -119,7 +119,8 @@ fn pushes(families: &mut Families, figures: &Figures) {
     for (of_type, pushes) in &pushes {
         sent.sample(&[("type", of_type)], pushes.sent);
     }
-    let mut accepted = families.counter("spillway_acceptances_total", "Responses that proxies have accepted.");
+    let mut accepted =
+        families.counter("spillway_acceptances_total", "Responses that proxies have accepted.");
     for (of_type, pushes) in &pushes {
         accepted.sample(&[("type", of_type)], pushes.accepted);
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Method};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -89,25 +89,18 @@ pub(super) struct Request<'a> {
     method: Method,
     path: &'a str,
     body: Option<Bytes>,
-    if_match: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     /// A request for a path below `/api/v1/`, with its query.
     pub(super) fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None, if_match: None }
+        Self { method, path, body: None }
     }
 
     /// With a body of JSON.
     pub(super) fn json(mut self, body: &impl Serialize) -> anyhow::Result<Self> {
         self.body = Some(serde_json::to_vec(body)?.into());
         Ok(self)
-    }
-
-    /// Only if the document or the revision is still this one.
-    pub(super) fn if_match(mut self, tag: Option<&'a str>) -> Self {
-        self.if_match = tag;
-        self
     }
 }
 
@@ -211,7 +204,7 @@ impl Client {
         request: Request<'_>,
         accept: &'static str,
     ) -> Result<http::Request<Full<Bytes>>, ClientError> {
-        let Request { method, path, body, if_match } = request;
+        let Request { method, path, body } = request;
         let path = format!("{}/api/v1/{path}", self.target.prefix());
         let mut message = http::Request::builder()
             .method(method)
@@ -227,9 +220,6 @@ impl Client {
         }
         if body.is_some() {
             message = message.header(CONTENT_TYPE, "application/json");
-        }
-        if let Some(tag) = if_match {
-            message = message.header(IF_MATCH, tag);
         }
         message.body(Full::new(body.unwrap_or_default())).map_err(|error| self.away(cause(&error)))
     }
