@@ -167,9 +167,12 @@ impl Subscription {
     /// Takes an acknowledgement or a refusal of the response `nonce`.
     pub fn reply(&mut self, nonce: &str, refuses: bool) -> Reply {
         let Some(Sent { version, contents, .. }) = self.in_flight.take(nonce) else { return Reply::None };
+        // Such a response says everything. What was accepted before is not what is refused.
+        let says_all = self.variant == Variant::StateOfTheWorld && self.kind.is_root();
         for (name, version) in &contents {
             if let Some(held) = self.held.get_mut(name) {
-                held.answered(version.as_ref(), refuses);
+                let known = says_all && held.has_accepted(version.as_ref());
+                held.answered(version.as_ref(), refuses && !known);
             }
         }
         if refuses {

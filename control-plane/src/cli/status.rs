@@ -104,7 +104,7 @@ fn of_fleet(view: &FleetView, paint: Paint) -> String {
         }
     }
     if !proxies.is_empty() {
-        let rows = proxies.iter().flat_map(|proxy| rows(proxy));
+        let rows = proxies.iter().flat_map(rows);
         text.push_str(&table(["PROXY", "ZONE", "TYPE", "SENT", "ACCEPTED", "STATE", "SINCE"], rows));
     }
     for proxy in proxies {

@@ -62,9 +62,8 @@ fn hinted(snapshot: &Snapshot, kind: Kind, part: &Part, error: &str) -> Cause {
     let text = error.to_lowercase();
     let document = snapshot.document(part.kind, &part.name).unwrap_or_default();
     let hints = HINTS.iter().filter(|(of, word, _)| *of == kind && text.contains(word));
-    let fields = hints.map(|(_, _, field)| join(&part.field, field));
-    let field =
-        fields.into_iter().find(|field| is_written(&document, field)).unwrap_or_else(|| part.field.clone());
+    let mut fields = hints.map(|(_, _, field)| join(&part.field, field));
+    let field = fields.find(|field| is_written(&document, field)).unwrap_or_else(|| part.field.clone());
     Cause { document: title(part), field }
 }
 
@@ -89,7 +88,7 @@ fn is_written(document: &Value, field: &str) -> bool {
 
 /// Looks in a document for the longest value that the text contains.
 fn search(document: &Value, part: &Part, resource: &str, error: &str, best: &mut Option<(usize, Cause)>) {
-    visit(document, String::new(), &mut |path, value| {
+    visit(document, "", &mut |path, value| {
         // The names of what was pushed stand in the text whatever is wrong with it.
         let says_nothing = !path.starts_with("spec") || resource.contains(value);
         let longer = best.as_ref().is_none_or(|(length, _)| value.len() > *length);
@@ -103,17 +102,17 @@ fn search(document: &Value, part: &Part, resource: &str, error: &str, best: &mut
 }
 
 /// Shows every text of a document with its path.
-fn visit(value: &Value, path: String, see: &mut impl FnMut(&str, &str)) {
+fn visit(value: &Value, path: &str, see: &mut impl FnMut(&str, &str)) {
     match value {
-        Value::String(text) => see(&path, text),
+        Value::String(text) => see(path, text),
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
-                visit(item, format!("{path}[{i}]"), see);
+                visit(item, &format!("{path}[{i}]"), see);
             }
         }
         Value::Object(fields) => {
             for (name, field) in fields {
-                visit(field, join(&path, name), see);
+                visit(field, &join(path, name), see);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -1,6 +1,7 @@
 //! What has to hold for the snapshots of any valid documents.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -141,7 +142,7 @@ fn versions(snapshots: &BTreeMap<String, Arc<Snapshot>>) -> String {
     for (fleet, snapshot) in snapshots {
         for kind in Kind::ALL {
             for resource in snapshot.set(kind).iter() {
-                text += &format!("{fleet} {kind:?} {} {}\n", resource.name(), resource.version());
+                let _ = writeln!(text, "{fleet} {kind:?} {} {}", resource.name(), resource.version());
             }
         }
     }

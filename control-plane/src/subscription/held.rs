@@ -57,6 +57,11 @@ impl Held {
         }
     }
 
+    /// Whether this version is what it has accepted last.
+    pub(super) fn has_accepted(&self, version: Option<&Version>) -> bool {
+        version.is_some() && self.accepted.as_ref() == version
+    }
+
     /// It is known to have accepted what it was sent last.
     pub(super) fn settled(&mut self) {
         self.accepted.clone_from(&self.version);
