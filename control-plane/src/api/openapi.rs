@@ -63,6 +63,8 @@ impl Operation {
             let answer = responses.entry(problem.status().to_string());
             answer.or_insert_with(|| json!({ "$ref": format!("#/components/responses/{problem:?}") }));
         }
+        // This is answered before there is a request, without a body.
+        responses.insert("414".into(), json!({ "description": "The path and the query are too long" }));
         let mut operation = json!({ "operationId": id, "summary": summary, "parameters": parameters, "responses": responses });
         if let (Some(content), Some(operation)) = (body, operation.as_object_mut()) {
             operation.insert("requestBody".into(), json!({ "required": true, "content": content }));
