@@ -20,9 +20,9 @@ use crate::resource::Kind;
 use crate::snapshot::{Snapshot, Version};
 use crate::stream::Node;
 
+use self::figures::Figures;
 pub(crate) use self::proxy::{Answer, LinkId};
 pub use self::proxy::{Cause, Refused};
-use self::figures::Figures;
 use self::proxy::{Proxy, Standing};
 pub use self::view::{FleetView, ProxyView, PushView, RefusedView, TypeView};
 
