@@ -104,11 +104,12 @@ fn vendored(name: &str) -> Result<PathBuf, Box<dyn Error>> {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
+    let packages = metadata.get("packages").and_then(|packages| packages.as_array());
     let manifest = packages
+        .ok_or("cargo metadata names no packages")?
         .iter()
-        .find(|package| package["name"] == name)
-        .and_then(|package| package["manifest_path"].as_str())
+        .find(|package| package.get("name").is_some_and(|other| other == name))
+        .and_then(|package| package.get("manifest_path")?.as_str())
         .ok_or_else(|| format!("there is no package {name}"))?;
     Ok(Path::new(manifest).parent().ok_or("a manifest without a folder")?.to_owned())
 }

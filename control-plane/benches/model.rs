@@ -70,7 +70,7 @@ async fn edits(dir: &Path, per_file: usize) {
         let text = documents.get_mut(at).unwrap();
         *text = text.replace("weight: 1}", &format!("weight: {}}}", edit + 2));
         let file = at / per_file * per_file;
-        let chunk = documents[file..].iter().take(per_file).cloned().collect::<Vec<_>>().join("---\n");
+        let chunk = documents.iter().skip(file).take(per_file).cloned().collect::<Vec<_>>().join("---\n");
         let draft = dir.join("draft");
         fs::write(&draft, chunk).unwrap();
         let begun = Instant::now();

@@ -1,5 +1,5 @@
 //! The admin API as it is spoken: what goes over the wire in either direction, for the server in [`crate::admin`], for the commands
-//! that are its clients, and for the OpenAPI document that describes it. Nothing here does anything.
+//! that are its clients, and for the `OpenAPI` document that describes it. Nothing here does anything.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

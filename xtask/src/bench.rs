@@ -17,7 +17,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some((_, criterion)) = options.arguments.split_first().filter(|(first, _)| *first == "policy") {
-        let bench = ["bench", "--quiet", "--locked", "--package", "spillway-policy", "--bench", "decision", "--"];
+        let bench =
+            ["bench", "--quiet", "--locked", "--package", "spillway-policy", "--bench", "decision", "--"];
         return process::run(process::cargo().args(bench).args(criterion));
     }
     if options.arguments.first().is_some_and(|first| first == "model") {

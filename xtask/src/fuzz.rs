@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let program = build(TARGETS.iter().any(|(name, documents)| name == target && *documents))?;
     let folder = process::target().join("fuzz");
     let (corpus, findings) = (folder.join("corpus").join(target), folder.join("findings").join(target));
-    let seeds = process::root().join("fuzz/seeds").join(target);
+    let seeds = process::root().join("tests/fuzz/seeds").join(target);
     for folder in [&corpus, &findings] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }

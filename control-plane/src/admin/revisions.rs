@@ -56,15 +56,13 @@ pub(super) async fn read(
         return Err(Problem::new(ProblemKind::NotFound).detail(format!("{number:?} is no revision")));
     };
     let store = Arc::clone(&context.admin.store);
-    blocking(move || match store.revision(number) {
-        Some(revision) => reply::json(&revision),
-        None => {
-            let kept = store.kept();
-            Err(Problem::new(ProblemKind::NotFound).detail(format!(
-                "there is no revision {number}: {} to {} are kept",
-                kept.oldest, kept.newest
-            )))
+    blocking(move || {
+        if let Some(revision) = store.revision(number) {
+            return reply::json(&revision);
         }
+        let kept = store.kept();
+        Err(Problem::new(ProblemKind::NotFound)
+            .detail(format!("there is no revision {number}: {} to {} are kept", kept.oldest, kept.newest)))
     })
     .await
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document of the API, made of the types that the server reads and writes: <https://spec.openapis.org/oas/v3.1.1>.
+//! The `OpenAPI` document of the API, made of the types that the server reads and writes: <https://spec.openapis.org/oas/v3.1.1>.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -130,6 +130,7 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// An optional parameter.
+#[expect(clippy::needless_pass_by_value, reason = "callers make it for this")]
 fn parameter(place: &str, name: &str, description: &str, schema: Value) -> Value {
     json!({ "in": place, "name": name, "description": description, "required": place == "path", "schema": schema })
 }

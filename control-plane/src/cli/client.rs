@@ -3,6 +3,7 @@
 //!
 //! It blocks, as commands do; what goes wrong is one readable line ([`ClientError`]).
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ const MAX_ANSWER: usize = 256 << 20;
 /// Which server, and how to be let in. Flags of every client command.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
+#[expect(clippy::struct_field_names, reason = "the field is the flag's name")]
 pub(super) struct Server {
     /// The admin address of the control plane
     #[arg(long, value_name = "URL", env = "SPILLWAY_SERVER", default_value = "http://127.0.0.1:18001")]
@@ -275,7 +277,8 @@ pub(super) fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            // Writing to a String does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

@@ -62,7 +62,7 @@ impl Waiting<'_> {
             let fleets: Vec<_> = fleets.iter().filter_map(|view| Count::of(view, revision)).collect();
             progress.show(revision, &fleets)?;
             if fleets.iter().all(|fleet| fleet.is_settled) {
-                progress.end()?;
+                std::io::stderr().flush()?;
                 let refusals: Vec<_> = fleets.iter().flat_map(|fleet| &fleet.refusals).collect();
                 for refusal in &refusals {
                     eprintln!("{}", Paint::stderr().red(&printable(refusal)));
@@ -71,7 +71,7 @@ impl Waiting<'_> {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                progress.end()?;
+                std::io::stderr().flush()?;
                 eprintln!(
                     "spillway: not every proxy has answered revision {revision} within {:?}",
                     self.timeout
@@ -193,10 +193,6 @@ impl Progress {
         }
         fleets.clone_into(&mut self.shown);
         std::io::stderr().write_all(text.as_bytes())
-    }
-
-    fn end(&self) -> std::io::Result<()> {
-        std::io::stderr().flush()
     }
 }
 

@@ -54,13 +54,12 @@ impl Corpus {
 
     /// Changes some files, if all documents are valid then. Otherwise says everything that is wrong and changes nothing.
     pub fn change(&mut self, changes: Changes) -> Result<&Arc<Model>, Vec<Diagnostic>> {
-        match self.try_change(&changes) {
-            Some((model, _)) => self.model = model,
-            None => {
-                let mut whole = self.check_everything(&changes)?;
-                self.model = Arc::new(std::mem::take(&mut whole.model));
-                self.whole = whole;
-            }
+        if let Some((model, _)) = self.try_change(&changes) {
+            self.model = model;
+        } else {
+            let mut whole = self.check_everything(&changes)?;
+            self.model = Arc::new(std::mem::take(&mut whole.model));
+            self.whole = whole;
         }
         for (path, contents) in changes {
             match contents {
@@ -97,7 +96,7 @@ impl Corpus {
         let mut gateways = gateways(&model, delta.old.values());
         for (kind, name) in &keys {
             model.remove(*kind, name);
-            undo.documents.push(((*kind, name.clone()), self.whole.index.get(*kind, name).cloned()));
+            undo.documents.push((*kind, name.clone(), self.whole.index.get(*kind, name).cloned()));
             self.whole.index.remove(*kind, name);
         }
         for document in delta.new.values() {
@@ -149,7 +148,7 @@ impl Corpus {
     }
 
     fn undo(&mut self, Undo { documents, dependencies }: Undo) {
-        for ((kind, name), document) in documents.into_iter().rev() {
+        for (kind, name, document) in documents.into_iter().rev() {
             match document {
                 Some(document) => self.whole.index.put(document),
                 None => self.whole.index.remove(kind, &name),
@@ -168,7 +167,7 @@ impl Corpus {
 /// What an index was before a change.
 #[derive(Default)]
 struct Undo {
-    documents: Vec<((Kind, String), Option<Arc<Document>>)>,
+    documents: Vec<(Kind, String, Option<Arc<Document>>)>,
     dependencies: Vec<(Kind, String, Option<Vec<Dependency>>)>,
 }
 

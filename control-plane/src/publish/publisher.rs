@@ -69,19 +69,16 @@ impl Publisher {
         for (fleet, snapshot) in snapshots {
             let guard = guard_of(&accepted.model, &fleet);
             let revision = accepted.revision;
-            match self.states.get_mut(&fleet) {
-                Some(state) => {
-                    if state.edited(&fleet, revision, snapshot, guard) {
-                        self.fleets.offer(&fleet, &[], None);
-                    }
-                    state.came_from(accepted);
+            if let Some(state) = self.states.get_mut(&fleet) {
+                if state.edited(&fleet, revision, snapshot, guard) {
+                    self.fleets.offer(&fleet, &[], None);
                 }
-                None => {
-                    // Whoever connects has to be given something, and there is nothing that was accepted before.
-                    snapshot.came_from(accepted);
-                    let state = State { newest: revision, in_use: revision, snapshot, attempt: None };
-                    self.states.insert(fleet, state);
-                }
+                state.came_from(accepted);
+            } else {
+                // Whoever connects has to be given something, and there is nothing that was accepted before.
+                snapshot.came_from(accepted);
+                let state = State { newest: revision, in_use: revision, snapshot, attempt: None };
+                self.states.insert(fleet, state);
             }
         }
         info!(revision = accepted.revision, fleets = self.states.len(), "published");

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     // A test reads them; without any, every resource is shown as bytes.
-    DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb")).as_slice()).unwrap_or_default()
+    DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb")).as_slice())
+        .unwrap_or_default()
 });
 
 /// A message for people: the exact form, but a filter's configuration, which is JSON within a string, as what it is. Its revision is

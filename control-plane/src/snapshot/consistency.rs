@@ -19,13 +19,16 @@ use super::{Form, Snapshot};
 use crate::model::Model;
 use crate::resource::Kind;
 
+/// Of each Backend of a rule.
+type Weights = BTreeMap<usize, u32>;
+
 /// Documents in numbers. Names end in a word, so that none is the beginning of another.
 #[derive(Debug, Clone)]
 struct Site {
     /// The fleet and the number of listeners of each Gateway.
     gateways: Vec<(usize, usize)>,
     /// The Gateways, and the Backends of each rule with their weights.
-    routes: Vec<(BTreeSet<usize>, Vec<BTreeMap<usize, u32>>)>,
+    routes: Vec<(BTreeSet<usize>, Vec<Weights>)>,
     backends: usize,
     /// The Gateway of each policy, and its rate.
     policies: Vec<(usize, u32)>,
@@ -240,11 +243,8 @@ fn every_process_gives_the_same_versions() {
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let there: String = printed
-            .lines()
-            .filter_map(|line| line.split_once(PRINTED))
-            .map(|(_, line)| format!("{line}\n"))
-            .collect();
+        let lines = printed.lines().filter_map(|line| line.split_once(PRINTED));
+        let there = lines.map(|(_, line)| format!("{line}\n")).collect::<Vec<_>>().concat();
         assert_eq!(there, here);
     }
 }

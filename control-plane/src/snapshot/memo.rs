@@ -71,12 +71,12 @@ impl Memo {
         };
         let known = self.last.gateways.get(name).filter(same);
         let resources = known.map_or_else(make, |known| known.resources.clone());
-        let made = OfGateway {
+        let entry = OfGateway {
             gateway: Arc::clone(gateway),
             routes: routes.map(Arc::clone),
             resources: resources.clone(),
         };
-        self.current.gateways.insert(name.to_owned(), made);
+        self.current.gateways.insert(name.to_owned(), entry);
         resources
     }
 
@@ -91,8 +91,8 @@ impl Memo {
         let known = self.current.backends.get(name).or_else(|| self.last.backends.get(name));
         let known = known.filter(|known| Arc::ptr_eq(&known.backend, backend));
         let resources = known.map_or_else(make, |known| known.resources.clone());
-        let made = OfBackend { backend: Arc::clone(backend), resources: resources.clone() };
-        self.current.backends.insert(name.to_owned(), made);
+        let entry = OfBackend { backend: Arc::clone(backend), resources: resources.clone() };
+        self.current.backends.insert(name.to_owned(), entry);
         resources
     }
 }

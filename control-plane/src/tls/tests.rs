@@ -80,7 +80,8 @@ fn files_that_do_not_fit_together_keep_the_old_ones_and_are_reported_once_they_s
 
 #[test]
 fn what_is_no_certificate_is_refused_with_its_file() {
-    let cases: [(&str, &str, fn(&TlsError) -> bool); 4] = [
+    type Expected = fn(&TlsError) -> bool;
+    let cases: [(&str, &str, Expected); 4] = [
         ("tls.crt", "nonsense", |error| matches!(error, TlsError::NotPem { expected: "a certificate", .. })),
         ("tls.key", "nonsense", |error| matches!(error, TlsError::NotPem { expected: "a private key", .. })),
         ("ca.crt", "", |error| matches!(error, TlsError::NotPem { expected: "a certificate", .. })),

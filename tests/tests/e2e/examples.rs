@@ -107,7 +107,8 @@ fn bootstrap(snapshot: &Snapshot) -> Result<Value> {
             }
             if manager.get("config_discovery").is_some() {
                 let extension = find(&extensions, &manager["name"])?;
-                manager["typed_config"] = extension["typed_config"].clone();
+                let typed = extension.get("typed_config").context("a filter without configuration")?;
+                manager["typed_config"] = typed.clone();
                 manager.as_object_mut().context("a filter")?.remove("config_discovery");
             }
             Ok(())

@@ -35,8 +35,9 @@ fn status(stage: &Stage) -> Result<(Value, Option<i32>)> {
 fn in_force(stage: &Stage, proxies: usize) -> Result<()> {
     wait::until("the revision to be in force everywhere", || {
         let (fleet, code) = status(stage)?;
-        let connected = fleet["proxies"].as_array().map(Vec::len);
-        ensure!(connected == Some(proxies) && fleet["in_force"] == true && code == Some(0), "{fleet:#}");
+        let connected = fleet.get("proxies").and_then(Value::as_array).map(Vec::len);
+        let everywhere = fleet.get("inForce") == Some(&Value::Bool(true));
+        ensure!(connected == Some(proxies) && everywhere && code == Some(0), "{fleet:#}");
         Ok(())
     })
 }
@@ -69,7 +70,8 @@ fn a_refusal_stops_a_push_and_names_the_document() -> Result<()> {
         in_force(&stage, 3)?;
 
         // A documentation address (RFC 5737), which no machine has: a valid document, and nothing that an Envoy could bind.
-        let bad = format!(", {{name: bad, address: 192.0.2.1, port: {}, protocol: HTTP}}", Port::free()?.number());
+        let bad =
+            format!(", {{name: bad, address: 192.0.2.1, port: {}, protocol: HTTP}}", Port::free()?.number());
         write_gateway(&stage, push, &bad)?;
         let (fleet, code) = wait::until("the push to be stopped", || {
             let (fleet, code) = status(&stage)?;
@@ -91,7 +93,10 @@ fn a_refusal_stops_a_push_and_names_the_document() -> Result<()> {
         assert_eq!(status(&stage)?.0["push"]["state"], "stopped");
         let shown = stage.control_plane.command(&["status"])?;
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        ensure!(shown.contains("refuses LDS") && shown.contains("Gateway edge spec.listeners[1].address"), "{shown}");
+        ensure!(
+            shown.contains("refuses LDS") && shown.contains("Gateway edge spec.listeners[1].address"),
+            "{shown}"
+        );
 
         // The mistake is taken back, and the next edit comes through.
         write_gateway(&stage, push, "")?;

@@ -50,9 +50,12 @@ fn many_routes_lead_where_few_lead() -> Result<()> {
             Ok(())
         };
         wait::until("few routes", all_lead)?;
-        let more: String = (10..40)
-            .map(|n| format!("    - {{name: n{n}, matches: [{{path: {{value: /n{n}}}}}], backendRefs: [{{name: beta}}]}}\n"))
-            .collect();
+        let rule = |n| {
+            format!(
+                "    - {{name: n{n}, matches: [{{path: {{value: /n{n}}}}}], backendRefs: [{{name: beta}}]}}\n"
+            )
+        };
+        let more = (10..40).map(rule).collect::<Vec<_>>().concat();
         world.documents.write("routes.yaml", &format!("{FEW}{more}"))?;
         world.until("many routes", "/n39/x", |answer| answer.header("x-upstream") == Some("beta"))?;
         let dump = world.envoy.config_dump()?.to_string();

@@ -73,9 +73,8 @@ fn a_grpc_client_without_a_proxy_follows_weights_and_edits() -> Result<()> {
         let (one, two) = (Port::free()?, Port::free()?);
         let _services = [service(scene, "v1", &one)?, service(scene, "v2", &two)?];
         let documents = Documents::empty(&scene.folder().join("documents"))?;
-        let text = DOCUMENTS
-            .replace("ONE", &one.number().to_string())
-            .replace("TWO", &two.number().to_string());
+        let text =
+            DOCUMENTS.replace("ONE", &one.number().to_string()).replace("TWO", &two.number().to_string());
         documents.write("shop.yaml", &text)?;
         let control_plane = ControlPlane::start(&client, documents.folder(), scene.folder())?;
         let bootstrap = scene.folder().join("grpc.json");
@@ -113,7 +112,8 @@ fn a_grpc_client_without_a_proxy_follows_weights_and_edits() -> Result<()> {
             ensure!(last.iter().all(|name| name == "v2"), "{last:?}");
             Ok(())
         })?;
-        let errors: Vec<_> = answers(&place, 0).into_iter().filter(|line| line.starts_with("error")).collect();
+        let errors: Vec<_> =
+            answers(&place, 0).into_iter().filter(|line| line.starts_with("error")).collect();
         assert_eq!(errors, [""; 0]);
 
         let status = control_plane.command(&["status"])?;

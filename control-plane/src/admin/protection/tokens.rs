@@ -78,6 +78,7 @@ impl Tokens {
     }
 
     /// Whose token this is: `None` if it is nobody's, `Some(None)` if it has no name.
+    #[expect(clippy::option_option, reason = "whether it is known, and whether it has a name")]
     pub(super) fn owner(&self, token: &str) -> Option<Option<String>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = fs::metadata(&self.file).ok().as_ref().map(fingerprint);
@@ -89,7 +90,7 @@ impl Tokens {
                     state.tokens = tokens;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the tokens can't be read: the last ones stay in force")
+                    tracing::error!(%error, "the tokens can't be read: the last ones stay in force");
                 }
             }
         }

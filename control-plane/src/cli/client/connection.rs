@@ -89,7 +89,8 @@ impl Target {
     /// Connects; the error is for people.
     pub(super) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
         let connect = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(system)?;
+            let stream =
+                TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| system(&error))?;
             // Small requests should not wait for company.
             let _ = stream.set_nodelay(true);
             match &self.tls {
@@ -107,7 +108,7 @@ impl Target {
 }
 
 /// What people call it, without the number that Rust adds.
-fn system(error: std::io::Error) -> String {
+fn system(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

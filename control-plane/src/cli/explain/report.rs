@@ -90,6 +90,7 @@ impl From<(String, String)> for FromPolicy {
 
 /// One rule's word.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that users see")]
 pub(super) struct Rule {
     kind: &'static str,
     policy: String,

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 
+#[allow(clippy::needless_pass_by_value, reason = "made for this")]
 fn view(revision: u64, proxies: serde_json::Value) -> FleetView {
     serde_json::from_value(json!({
         "fleet": "edge", "revision": revision, "inForce": false, "push": {"state": "everywhere"}, "proxies": proxies,
@@ -9,6 +10,7 @@ fn view(revision: u64, proxies: serde_json::Value) -> FleetView {
     .unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "made for this")]
 fn proxy(in_force: bool, sent: &str, accepted: &str, refused: serde_json::Value) -> serde_json::Value {
     json!({
         "id": "a", "address": null, "connectedSince": "", "userAgent": "", "inForce": in_force, "canary": false,

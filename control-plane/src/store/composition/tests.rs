@@ -38,6 +38,20 @@ fn one_document_is_replaced_and_everything_else_stays() {
 }
 
 #[test]
+fn comments_before_a_document_stay_unless_there_are_others() {
+    let (a, b, new) = (backend("a", ""), backend("b", ""), backend("b", " # new"));
+    let file = |comment: &str, b: &str| format!("# licence\n{a}---  # b\n\n{comment}{b}# tail\n");
+    let before = file("# old\n# and long\n", &b);
+    let written = |text: &str| composed(&[("f.yaml", &before)], &[("b", Some(text))])[0].1.clone();
+    assert_eq!(written(&new), Some(file("# old\n# and long\n", &new)));
+    assert_eq!(written(&format!("# other\n{new}")), Some(file("# other\n", &new)));
+    assert_eq!(written(&format!("# other\n{b}")), Some(file("# other\n", &b)));
+    let bare = composed(&[("f.yaml", &file("", &b))], &[("b", Some(&format!("# first\n{b}")))]);
+    assert_eq!(bare[0].1, Some(file("# first\n", &b)));
+    assert!(composed(&[("f.yaml", &before)], &[("b", Some(&format!("# old\n# and long\n{b}")))]).is_empty());
+}
+
+#[test]
 fn a_document_is_taken_out_and_a_file_with_its_last_one() {
     let (a, b) = (backend("a", ""), backend("b", ""));
     let file = format!("{a}---\n{b}");
@@ -68,7 +82,7 @@ fn what_is_so_already_is_not_written() {
 fn line_ends_and_markers_with_content_are_kept() {
     let old = format!(
         "--- {}\r\n",
-        r#"{apiVersion: spillway.dev/v1, kind: Backend, metadata: {name: a}, spec: {endpoints: []}}"#
+        r"{apiVersion: spillway.dev/v1, kind: Backend, metadata: {name: a}, spec: {endpoints: []}}"
     );
     let new = backend("a", "");
     let expected = format!("--- \r\n{}", new.replace('\n', "\r\n"));

@@ -6,7 +6,7 @@ use spillway::model::Model;
 /// Whatever a file holds, it is a model or it has errors, and every error has a place in the file.
 pub(crate) fn documents(bytes: &[u8]) {
     let contents = document::read("fuzz.yaml", bytes);
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let lines = bytes.split(|byte| *byte == b'\n').count();
     match Model::build([contents]) {
         Ok(model) => {
             for gateway in model.gateways.keys() {
