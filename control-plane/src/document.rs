@@ -266,8 +266,13 @@ impl Document {
         self.source.text()
     }
 
-    /// What was written, without the comments around it.
+    /// What was written, with the comments before it.
     pub fn text(&self) -> &str {
+        self.source.text().get(self.segment.text(self.source.text())).unwrap_or_default()
+    }
+
+    /// What was written, without the comments before it.
+    pub(crate) fn body(&self) -> &str {
         self.source.text().get(self.segment.body(self.source.text())).unwrap_or_default()
     }
 

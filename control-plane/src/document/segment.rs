@@ -66,7 +66,23 @@ impl Segment {
         Self { whole: 0..text.len(), marker: 0, line: 1 }
     }
 
-    /// The document without its marker and without the blank lines and comments around it. Those belong to the file.
+    /// The document with the comments before it, which are about it. A comment in the marker's line and what comes behind the document
+    /// belong to the file.
+    pub(crate) fn text(&self, text: &str) -> Range<usize> {
+        let body = self.body(text);
+        let start = self.whole.start + self.marker;
+        let mut at = start;
+        for line in lines(text.get(start..body.start).unwrap_or_default()) {
+            let is_of_marker = at == start && self.marker > 0;
+            if !is_of_marker && line.starts_with('#') {
+                return at..body.end;
+            }
+            at += line.len();
+        }
+        body
+    }
+
+    /// The document without its marker and without the blank lines and comments around it.
     pub(crate) fn body(&self, text: &str) -> Range<usize> {
         let start = self.whole.start + self.marker;
         let inner = text.get(start..self.whole.end).unwrap_or_default();
@@ -125,9 +141,19 @@ mod tests {
     }
 
     #[test]
-    fn comments_around_a_document_belong_to_the_file() {
+    fn comments_around_a_document_are_not_its_body() {
         let text = "# head\n\na: 1 # one\n# within\nb: |\n  # text\n\n# tail\n---\n# next\nc: 3\n";
         assert_eq!(bodies(text), ["a: 1 # one\n# within\nb: |\n  # text\n", "c: 3\n"]);
+    }
+
+    #[test]
+    fn comments_before_a_document_are_about_it() {
+        let texts = |text: &'static str| -> Vec<&str> {
+            split(text).iter().map(|segment| &text[segment.text(text)]).collect()
+        };
+        assert_eq!(texts("\n# head\n\n# more\na: 1\n# tail\n"), ["# head\n\n# more\na: 1\n"]);
+        assert_eq!(texts("--- # file\n\n# b\r\nb: 2\n--- {c: 3}\n"), ["# b\r\nb: 2\n", "{c: 3}\n"]);
+        assert_eq!(texts("# only the file's\n---\n\na: 1"), ["", "a: 1"]);
     }
 
     #[test]

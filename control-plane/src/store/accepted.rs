@@ -25,7 +25,7 @@ pub struct Accepted {
 /// A document as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its YAML as it was written, with comments.
+    /// Its YAML as it was written, with the comments in it and before it.
     pub text: Arc<str>,
     /// The revision that last changed it: its entity tag.
     pub revision: u64,

@@ -1,4 +1,5 @@
-//! New texts for files: documents replaced, removed and added, with everything around them left as it is.
+//! New texts for files: documents replaced, removed and added, with everything around them left as it is. Comments before a document are
+//! replaced only by others: a text that has none says nothing about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ pub(super) fn compose(dir: &Path, files: &Files, wanted: &Wanted) -> BTreeMap<Pa
     for ((kind, name), text) in wanted {
         match (index.get(&(*kind, name.as_str())), text) {
             (Some(Standing { path, document }), text) => {
-                if text.as_deref() != Some(document.text()) {
+                if text.as_deref().is_none_or(|text| text != document.text() && text != document.body()) {
                     changed.entry(path).or_default().push((document, text.as_deref()));
                 }
             }
@@ -74,8 +75,8 @@ fn edit(text: &str, edits: &[(&Arc<Document>, Option<&str>)]) -> String {
             None => edited.push_str(whole),
             Some((_, None)) => {}
             Some((_, Some(new))) => {
-                let body = segment.body(text);
-                let before = text.get(segment.whole.start..body.start).unwrap_or_default();
+                let old = if new.starts_with('#') { segment.text(text) } else { segment.body(text) };
+                let before = text.get(segment.whole.start..old.start).unwrap_or_default();
                 edited.push_str(before);
                 if segment.marker > 0 && !before.ends_with(['\n', '\r']) {
                     edited.push('\n');
@@ -89,7 +90,7 @@ fn edit(text: &str, edits: &[(&Arc<Document>, Option<&str>)]) -> String {
                 if !edited.ends_with('\n') {
                     edited.push('\n');
                 }
-                edited.push_str(text.get(body.end..segment.whole.end).unwrap_or_default());
+                edited.push_str(text.get(old.end..segment.whole.end).unwrap_or_default());
             }
         }
     }

@@ -199,6 +199,25 @@ fn going_back_is_a_new_revision() {
 }
 
 #[test]
+fn no_change_and_no_way_back_loses_a_comment() {
+    let commented = |port| format!("# why it is there\n\n# and since when\n{}", backend("b", port));
+    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &commented(1))]);
+    let store = place.open();
+    let stored = store.latest().documents.get(&key("b")).cloned().unwrap();
+    assert_eq!(*stored.text, *commented(1));
+    // Who says nothing about comments leaves them, and going back does too.
+    store.apply(put(&backend("b", 2))).unwrap();
+    assert_eq!(place.read("b.yaml"), commented(2));
+    store.rollback(1, "bob".into(), String::new(), false).unwrap();
+    assert_eq!(place.read("b.yaml"), commented(1));
+    // What was removed comes back with them, in a file of its own.
+    store.apply(Change { delete: vec![key("b")], ..Change::default() }).unwrap();
+    store.rollback(1, "bob".into(), String::new(), false).unwrap();
+    assert_eq!(place.read("backend-b.yaml"), commented(1));
+    assert_eq!(store.revision(5).unwrap().changes.len(), 1);
+}
+
+#[test]
 fn what_was_edited_by_hand_meanwhile_is_a_revision_of_its_own() {
     let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
     let store = place.open();
