@@ -13,6 +13,7 @@ use crate::api::{
     document_schema, kind_schema,
 };
 use crate::fleet::FleetView;
+use crate::load::FleetLoad;
 use crate::store::{Applied, Revision};
 
 /// What may go wrong with a change.
@@ -167,6 +168,8 @@ fn proxies(generator: &mut SchemaGenerator) -> Vec<Operation> {
         Operation::new("get", "/proxies", "listProxies", "Proxies with an open stream")
             .parameters(fleet())
             .answer(200, answer::<Vec<FleetProxy>>(generator, "Proxies by fleet and id")),
+        Operation::new("get", "/loads", "listLoads", "What proxies report about their upstreams at present")
+            .answer(200, answer::<Vec<FleetLoad>>(generator, "Fleets by name, with their clusters")),
         Operation::new("get", "/events", "events", "What changes, as it changes")
             .parameters([parameter(
                 "header",
