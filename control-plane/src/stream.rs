@@ -6,6 +6,9 @@
 //! **Order.** Updates go out cluster first (see [`Kind`]); listeners, routes and extension configs wait until every cluster update has
 //! been answered, because Envoy answers when the new clusters are warm. Removals come last and wait until everything that could still
 //! refer to the removed resource has been accepted: a proxy that refused the new routes still uses the old clusters.
+//!
+//! **Reconnects.** Envoy keeps silent about clusters while one of them waits for its endpoints. If the stream breaks then, the new one is
+//! asked for listeners and routes at once and for clusters only later: see [`Stream::awaits_clusters`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -133,6 +136,8 @@ pub struct Stream {
     /// Boxed, because a map reserves room for eleven at a time and most clients have five.
     subscriptions: BTreeMap<Kind, Box<Subscription>>,
     refused: BTreeMap<Kind, Refused>,
+    /// The client may still subscribe to clusters, as far as anybody knows.
+    clusters_expected: bool,
     nonces: u64,
 }
 
@@ -146,6 +151,7 @@ impl Stream {
             snapshot: None,
             subscriptions: BTreeMap::new(),
             refused: BTreeMap::new(),
+            clusters_expected: true,
             nonces: 0,
         }
     }
@@ -297,10 +303,30 @@ impl Stream {
         None
     }
 
+    /// Whether the client is an Envoy that reconnected, works with listeners that it has from this service, and has yet to ask for the
+    /// clusters behind them. Until it has, or [`Stream::expect_no_clusters`], nothing is pushed that may refer to a cluster.
+    ///
+    /// Who takes no listeners from this stream may well have its clusters from elsewhere, and gRPC asks for clusters only after it has seen
+    /// the routes: neither is waited for.
+    pub fn awaits_clusters(&self) -> bool {
+        self.clusters_expected
+            && self.options.only.is_none()
+            && self.options.legacy_wildcard
+            && !self.subscriptions.contains_key(&Kind::Cluster)
+            && self.subscriptions.get(&Kind::Listener).is_some_and(|listeners| listeners.is_resumed())
+    }
+
+    /// The client has been waited for long enough: it has its clusters from elsewhere.
+    pub fn expect_no_clusters(&mut self) {
+        self.clusters_expected = false;
+    }
+
     /// Whether the client has answered everything that it was sent. Once [`Stream::respond`] has nothing more to send, it has then
     /// answered all of the newest snapshot that it wants.
     pub fn is_answered(&self) -> bool {
-        !self.subscriptions.is_empty() && self.subscriptions.values().all(|one| one.is_answered())
+        !self.subscriptions.is_empty()
+            && !self.awaits_clusters()
+            && self.subscriptions.values().all(|one| one.is_answered())
     }
 
     /// Whether something of this kind that was refused has not been replaced by something that was accepted.
@@ -308,10 +334,11 @@ impl Stream {
         self.subscriptions.get(&kind).is_some_and(|one| one.refuses())
     }
 
-    /// Whether every subscription to one of `kinds` is as `condition` says.
+    /// Whether every subscription to one of `kinds` is as `condition` says. One that is only expected is not.
     fn all(&self, kinds: &[Kind], condition: impl Fn(Kind, &Subscription) -> bool) -> bool {
-        kinds.iter().all(|kind| {
-            self.subscriptions.get(kind).is_none_or(|subscription| condition(*kind, subscription))
+        kinds.iter().all(|kind| match self.subscriptions.get(kind) {
+            Some(subscription) => condition(*kind, subscription),
+            None => *kind != Kind::Cluster || !self.awaits_clusters(),
         })
     }
 

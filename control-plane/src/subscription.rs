@@ -42,8 +42,8 @@ pub struct Subscription {
     in_flight: InFlight,
     /// The client brought state along from an earlier stream. What it claims is compared with the first snapshot.
     claim: Option<Claim>,
-    /// State of the world: the client came with a version of its own, so it may have any resource.
-    reconnected: bool,
+    /// The client brought state along from an earlier stream.
+    resumed: bool,
     offers: Offers,
     /// One repeated request is answered for every snapshot; see [`Subscription::repeated`].
     may_repeat: bool,
@@ -77,7 +77,7 @@ impl Subscription {
             owed: false,
             in_flight: InFlight::default(),
             claim: None,
-            reconnected: false,
+            resumed: false,
             offers: Offers::new(seed),
             may_repeat: true,
             agrees_with: None,
@@ -87,7 +87,7 @@ impl Subscription {
                 let shift = subscription.wanted.replace(names, legacy_wildcard && kind.is_root());
                 subscription.shift(shift);
                 if !version.is_empty() {
-                    subscription.reconnected = true;
+                    subscription.resumed = true;
                     let version = Some(version).filter(|_| kind != Kind::Secret);
                     subscription.claim = Some(Claim { version, refused });
                 }
@@ -99,6 +99,7 @@ impl Subscription {
                 }
                 subscription.shift(shift);
                 if !holds.is_empty() {
+                    subscription.resumed = true;
                     subscription.take_over(holds);
                     subscription.claim = Some(Claim { version: None, refused });
                 }
@@ -235,6 +236,11 @@ impl Subscription {
         let untold = self.wanted.names().iter().filter(|name| !self.held.contains_key(*name));
         let held = self.held.iter().map(|(name, held)| (name, held.standing()));
         held.chain(untold.map(|name| (name, Standing::default())))
+    }
+
+    /// Whether the client brought state along from an earlier stream, and so works with it already.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// How many names are subscribed to.

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::{Arc, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -25,6 +25,10 @@ use crate::subscription::Variant;
 
 /// Requests taken in a row before other streams get their turn.
 const MAX_REQUESTS_AT_ONCE: usize = 64;
+
+/// How long to wait for an Envoy that reconnected to ask for its clusters. It does so when those it was working on are complete, and gives up
+/// on one after 15 s (`initial_fetch_timeout`).
+const CLUSTERS_WITHIN: Duration = Duration::from_secs(16);
 
 /// A gRPC method whose requests are `Q` and whose responses are `R`.
 pub(super) struct Method<Q, R> {
@@ -72,6 +76,7 @@ where
             snapshots: None,
             current: None,
             retry_at: None,
+            clusters_by: None,
             ends_at: None,
             ended: false,
             span: info_span!("xds", variant = ?self.variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
@@ -98,6 +103,8 @@ struct Session<Q> {
     current: Option<Arc<Snapshot>>,
     /// When to offer once more what was refused or has to be confirmed.
     retry_at: Option<Instant>,
+    /// When to go on without the client having asked for clusters.
+    clusters_by: Option<Instant>,
     /// When to end the stream, once everything ends.
     ends_at: Option<Instant>,
     ended: bool,
@@ -177,6 +184,10 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                     self.retry_at = None;
                     self.client().stream.retry();
                 }
+                () = reached(self.clusters_by) => {
+                    self.clusters_by = None;
+                    self.client().stream.expect_no_clusters();
+                }
             }
         }
     }
@@ -186,6 +197,9 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             self.identify(&mut request)?;
         }
         let event = self.client().stream.receive(request).map_err(|error| refuse(&error))?;
+        let awaits_clusters = self.client().stream.awaits_clusters();
+        self.clusters_by =
+            awaits_clusters.then(|| self.clusters_by.unwrap_or_else(|| Instant::now() + CLUSTERS_WITHIN));
         if let Event::Accepted(Kind::ExtensionConfig, _) | Event::Refused(Kind::ExtensionConfig, ..) = event {
             let retry_in = self.client().stream.retry_in();
             self.retry_at = retry_in.map(|delay| Instant::now() + delay);

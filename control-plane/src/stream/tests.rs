@@ -157,6 +157,7 @@ impl Client {
     }
 }
 
+mod reconnect;
 mod rollback;
 mod secrets;
 
@@ -265,6 +266,7 @@ fn line_5_what_a_node_refused_is_not_sent_when_it_reconnects() {
     let mut client = Client::state(&new);
     client.stream.recall([(Listener, refused(bad.clone()))]);
     let has_old = Interest::Exactly { names: Vec::new(), version: old.set(Listener).version().to_string() };
+    client.stream.expect_no_clusters();
     client.ask(Listener, has_old);
     assert_eq!(client.due(), []);
     client.update(&snapshot(&[(Listener, &[("a", "3"), ("b", "1")])]));

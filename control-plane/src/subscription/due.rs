@@ -15,6 +15,10 @@ impl Subscription {
             return None;
         }
         self.settle_claim(set);
+        if !open && self.variant == Variant::StateOfTheWorld && self.resumed && self.in_flight.is_first() {
+            // It names again what it works with, and waits for nothing: that is a push like any other.
+            return None;
+        }
         let push = open && self.in_flight.is_empty();
         if !self.owed && self.demanded.is_empty() && (!push || self.agrees(set)) {
             return None;
@@ -160,7 +164,9 @@ impl Subscription {
 
     fn deliver(&mut self, resource: Arc<Resource>) -> Delivery {
         let held = self.held.get(resource.name()).is_some_and(|held| !held.is_absent());
-        let form = self.offers.form(&resource, held || self.reconnected);
+        // State of the world: a client that came with a version of its own may have any resource.
+        let may_have = self.resumed && self.variant == Variant::StateOfTheWorld;
+        let form = self.offers.form(&resource, held || may_have);
         Delivery { resource, form }
     }
 }

@@ -42,6 +42,11 @@ impl InFlight {
         self.responses.drain(..=position).next_back()
     }
 
+    /// Whether nothing was sent yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.last_nonce.is_none()
+    }
+
     /// Whether everything has been answered.
     pub(super) fn is_empty(&self) -> bool {
         self.responses.is_empty()

@@ -86,14 +86,17 @@ fn survives(kind: (Variant, Services)) -> Result<()> {
         behind.chaos.carry(Pace::Free);
         behind.follow()?;
 
-        // What a new stream asks for arrives piece by piece, so its routes may be answered before it has asked for clusters: over a break,
-        // only what needs no other cluster is promised. Both Backends stay, and the weight moves.
-        behind.replaces = false;
-        behind.follow()?;
-        wait::until("both Backends", || {
-            ensure!(envoy.has_cluster("alpha")? && envoy.has_cluster("beta")?, "one is missing");
-            Ok(())
-        })?;
+        // A broken stream leaves clusters half made, and the new one asks for listeners and routes before it asks for clusters. Whoever asks
+        // for the state of the world does not say which clusters it has, so none can be kept for its old routes: over a break, only what
+        // needs no other cluster is promised to it. Both Backends stay, and the weight moves.
+        if kind.0 == Variant::State {
+            behind.replaces = false;
+            behind.follow()?;
+            wait::until("both Backends", || {
+                ensure!(envoy.has_cluster("alpha")? && envoy.has_cluster("beta")?, "one is missing");
+                Ok(())
+            })?;
+        }
         for _ in 0..3 {
             behind.broken(Chaos::reset)?;
             behind.broken(Chaos::cut_answers)?;
