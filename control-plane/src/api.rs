@@ -21,6 +21,9 @@ pub const PREFIX: &str = "/api/v1";
 /// The header that names who wants a change, where the token does not.
 pub const AUTHOR: &str = "x-spillway-author";
 
+/// The largest number of a revision that a request may name.
+pub const MAX_REVISION: u64 = 0xffff_ffff;
+
 /// Some documents of those in force.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Documents {

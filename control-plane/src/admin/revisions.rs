@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::Context;
 use super::body::{Path, Query};
 use super::reply::{self, blocking};
-use crate::api::RevisionList;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::api::{MAX_REVISION, RevisionList};
 
 /// How many revisions are listed where it is not said.
 const DEFAULT_LIMIT: u64 = 100;
@@ -32,9 +32,12 @@ pub(super) async fn list(
     Query(Page { limit, before }): Query<Page>,
 ) -> Result<Response, Problem> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) || before == Some(0) {
+    let is_number = |number| (1..=MAX_REVISION).contains(&number);
+    if !(1..=MAX_LIMIT).contains(&limit) || !before.is_none_or(is_number) {
         let problem = Problem::new(ProblemKind::InvalidRequest);
-        return Err(problem.detail(format!("limit goes from 1 to {MAX_LIMIT}, before starts at 1")));
+        return Err(
+            problem.detail(format!("limit goes from 1 to {MAX_LIMIT}, before goes from 1 to {MAX_REVISION}"))
+        );
     }
     let store = Arc::clone(&context.admin.store);
     blocking(move || {

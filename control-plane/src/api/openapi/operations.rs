@@ -9,8 +9,8 @@ use crate::api::problem::ProblemKind::{
     UnsupportedMediaType,
 };
 use crate::api::{
-    ApplyRequest, DiffRequest, Documents, Event, FleetDifference, FleetProxy, RevisionList, RollbackRequest,
-    document_schema, kind_schema,
+    ApplyRequest, DiffRequest, Documents, Event, FleetDifference, FleetProxy, MAX_REVISION, RevisionList,
+    RollbackRequest, document_schema, kind_schema,
 };
 use crate::fleet::FleetView;
 use crate::load::FleetLoad;
@@ -125,7 +125,7 @@ fn changes(generator: &mut SchemaGenerator) -> Vec<Operation> {
 }
 
 fn history(generator: &mut SchemaGenerator) -> Vec<Operation> {
-    let number = json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX });
+    let number = json!({ "type": "integer", "minimum": 1, "maximum": MAX_REVISION });
     vec![
         Operation::new("get", "/revisions", "listRevisions", "The history, the newest revision first")
             .parameters([
