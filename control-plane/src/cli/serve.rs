@@ -23,6 +23,7 @@ use crate::snapshot::revision::Revisions;
 use crate::store::{FileStore, LoadError, OpenError, Store as _};
 
 mod admin;
+mod descriptors;
 mod xds;
 
 /// How long connections may take to end once their streams have.
@@ -82,6 +83,7 @@ impl Serve {
             Err(OpenError::State(error)) => return Err(error).context("--state"),
         };
 
+        descriptors::raise(xds.max_streams);
         let cache = Arc::new(Cache::default());
         let fleets = Fleets::default();
         let builder = Builder::new(module.sha256(), revisions);

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spillway_tests::artifacts;
 use spillway_tests::client::Client;
 use spillway_tests::control_plane::{self, ControlPlane};
@@ -70,6 +71,36 @@ fn a_port_in_use_is_told_in_one_line() -> Result<()> {
         assert!(text.starts_with("spillway: ") && text.contains(&address), "{text}");
     }
     Ok(())
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised_and_told_if_it_is_too_low() -> Result<()> {
+    let before = getrlimit(Resource::Nofile);
+    let maximum = before.maximum.context("no limit that could be too low")?;
+    let few = Rlimit { current: Some(maximum.min(512)), ..before };
+    Scene::play(|scene| {
+        let client = Client::new()?;
+        let documents = artifacts::workspace().join("demo/documents");
+        // What it starts with, it has from this process.
+        setrlimit(Resource::Nofile, few)?;
+        let started = ControlPlane::start(&client, &documents, scene.folder());
+        setrlimit(Resource::Nofile, before)?;
+        let mut control_plane = started?;
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", control_plane.process()?.id()))?;
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no such limit")?;
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        assert_eq!(numbers, [maximum, maximum], "{line}");
+
+        let warnings = || -> Result<usize> {
+            Ok(std::fs::read_to_string(scene.log("spillway"))?.matches("open files are limited").count())
+        };
+        let earlier = warnings()?;
+        control_plane.restart_with(&["--xds-max-streams", "100"])?;
+        assert_eq!(warnings()?, earlier);
+        control_plane.restart_with(&["--xds-max-streams", &maximum.to_string()])?;
+        assert_eq!(warnings()?, earlier + 1);
+        Ok(())
+    })
 }
 
 #[test]

@@ -59,7 +59,8 @@ pub(super) struct Port {
     listener: TcpListener,
     tls: Option<(ServerTls, Rotation)>,
     secrets: bool,
-    max_streams: usize,
+    /// How many streams, and connections, may be open at a time.
+    pub(super) max_streams: usize,
     load_interval: Duration,
     /// The longest that the end of all streams may take.
     pub(super) grace: Duration,
