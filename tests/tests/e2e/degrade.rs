@@ -72,11 +72,17 @@ fn a_share_of_what_is_given_up_is_admitted() -> Result<()> {
             );
             Ok(())
         })?;
-        let report =
-            Load::get(world.url("/")).concurrency(4).requests(200).run(&world.client.reconnected()?)?;
-        let (admitted, rejected) = (report.count(500), report.count(503));
-        // Exactly every second one of each worker; a worker may come into force a tenth of a second after the other.
-        ensure!(admitted + rejected == 200 && (95..=130).contains(&admitted), "{admitted} of 200 admitted");
+        // Exactly every second one of each worker, once it is in force on both.
+        wait::until("half of what is sent to be admitted", || {
+            let client = world.client.reconnected()?;
+            let report = Load::get(world.url("/")).concurrency(4).requests(200).run(&client)?;
+            let (admitted, rejected) = (report.count(500), report.count(503));
+            ensure!(
+                admitted + rejected == 200 && (98..=102).contains(&admitted),
+                "{admitted} of 200 admitted"
+            );
+            Ok(())
+        })?;
         for _ in 0..20 {
             let post = world.client.request(Method::POST, &world.url("/"));
             assert_eq!(world.client.send(post)?.status, 500, "it is about GET only");
