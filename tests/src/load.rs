@@ -223,7 +223,11 @@ impl Running {
     /// Whether requests are still being sent. A load that ended before what it should have witnessed proves nothing.
     pub fn going_on(&mut self) -> Result<()> {
         while self.senders.try_join_next().is_some() {}
-        ensure!(!self.senders.is_empty(), "the load ended too early: give it more requests");
+        ensure!(
+            !self.senders.is_empty(),
+            "the load ended too early, with {:?}: give it more requests",
+            Report { records: self.since(0) }.other_than(&[])
+        );
         Ok(())
     }
 

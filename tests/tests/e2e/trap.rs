@@ -108,9 +108,8 @@ fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
         // Streams are in flight on both workers when the VM of one of them breaks down.
         world.upstreams.answer_slowly("alpha", 200, 1_500)?;
         let users = Load::get(world.url("/")).header("x-user", "{n}");
-        let mut in_flight =
-            users.clone().concurrency(POOL).requests(POOL).start(&world.client.reconnected()?)?;
         let before = world.upstreams.requests("alpha")?;
+        let mut in_flight = users.concurrency(POOL).requests(POOL).start(&world.client.reconnected()?)?;
         wait::until("the pool to be full", || {
             in_flight.going_on()?;
             let reached = world.upstreams.requests("alpha")? - before;

@@ -84,18 +84,23 @@ impl World {
         self.client.get(&self.url(path), headers)
     }
 
-    /// Waits until a request that is sent anew each time, each time by another user, is answered as expected.
+    /// Waits until requests, each on a connection and by a user of its own, are answered as expected so many times in a row that both
+    /// workers must have answered some: what one of them has in force, the other may not have yet.
     pub(crate) fn until(&self, what: &str, path: &str, expected: impl Fn(&Answer) -> bool) -> Result<()> {
+        const IN_A_ROW: usize = 20;
         let mut tries = 0;
         wait::until(what, || {
-            tries += 1;
-            let answer = self.get(path, &[("x-user", &format!("waiter-{tries}"))])?;
-            ensure!(
-                expected(&answer),
-                "GET {path} is answered with {} by {:?}",
-                answer.status,
-                answer.header("x-upstream").or(answer.header("x-spillway-rejected-by"))
-            );
+            for _ in 0..IN_A_ROW {
+                tries += 1;
+                let user = format!("waiter-{tries}");
+                let answer = self.get(path, &[("x-user", &user), ("connection", "close")])?;
+                ensure!(
+                    expected(&answer),
+                    "GET {path} is answered with {} by {:?}",
+                    answer.status,
+                    answer.header("x-upstream").or(answer.header("x-spillway-rejected-by"))
+                );
+            }
             Ok(())
         })
     }
