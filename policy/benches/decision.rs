@@ -4,49 +4,17 @@
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(clippy::unwrap_used, reason = "a configuration that does not parse ends the benchmark")]
 
-use std::borrow::Cow;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use spillway_policy::config::Configuration;
-use spillway_policy::engine::{Engine, Outcome, Request, Verdict};
+use spillway_policy::engine::{Outcome, Verdict};
 use spillway_policy::store::Memory;
 
-/// A request with one header, a path and a backend.
-struct Asked {
-    tenant: &'static [u8],
-    path: &'static [u8],
-}
+use self::request::{Asked, engine};
 
-impl Request for Asked {
-    fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(self.tenant))
-    }
-    fn path(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(self.path))
-    }
-    fn route_name(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(b"orders/api"))
-    }
-    fn filter_chain(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn backend(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(b"orders-v1"))
-    }
-    fn client_address(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(b"192.0.2.7:4242"))
-    }
-    fn server_name(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-}
-
-fn engine(policy: &str) -> Engine {
-    let configuration = format!(r#"{{"policies": [{policy}]}}"#);
-    Engine::new(Configuration::parse(configuration.as_bytes()).unwrap()).unwrap()
-}
+#[path = "../tests/sample/request.rs"]
+mod request;
 
 const REQUEST: Asked = Asked { tenant: b"acme", path: b"/orders/acme/items" };
 

@@ -16,24 +16,24 @@
 //! stay, and where there are only those the newcomer has no breaker.
 
 mod cell;
+mod known;
+mod record;
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use self::cell::{Cell, Permit, ProbeResult, State, Tally, Terms};
+use self::cell::{Cell, Permit, ProbeResult, Tally, Terms};
+use self::known::{Known, Seen};
+use self::record::{Unknown, WAYS, decode, find};
 use crate::config::{self, Failures};
 use crate::decision::{Outcome, Transition};
 use crate::engine::Needs;
 use crate::reaction::Reaction;
-use crate::record::Reader;
 use crate::remembered::Remembered;
 use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
 use crate::unit::Ratio;
-
-/// Places in a record.
-const WAYS: usize = 4;
 
 /// Records in the table of a breaker with key: 1,024 of four places take about two thirds of a megabyte.
 const RECORDS: u16 = 1_024;
@@ -60,33 +60,6 @@ pub(crate) struct Breaker {
     terms: Terms,
     table: Table,
     known: Remembered<Known>,
-}
-
-/// What a worker knows of one key's breaker.
-#[derive(Debug, Clone, Copy, Default)]
-struct Known {
-    generation: u64,
-    seen: Seen,
-    /// When the store was asked.
-    asked: u64,
-    /// Outcomes of this generation that the store does not have yet.
-    pending: Tally,
-    /// When the store got the ones before.
-    counted: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-enum Seen {
-    #[default]
-    Nothing,
-    Closed,
-    Open {
-        until: u64,
-    },
-    /// Half-open, and all tickets are out.
-    Probing {
-        until: u64,
-    },
 }
 
 /// What a request may do, as far as one breaker is concerned.
@@ -363,55 +336,6 @@ impl Breaker {
             return Ok(Some((value, cell)));
         }
         Err(StoreError)
-    }
-}
-
-/// What to do about a key that has no breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unknown {
-    Create,
-    Ignore,
-}
-
-/// A key's breaker among those of a record; whether it is new.
-fn find<'c>(
-    cells: &'c mut [Cell],
-    fingerprint: u64,
-    unknown: Unknown,
-    terms: &Terms,
-    now: u64,
-) -> Option<(&'c mut Cell, bool)> {
-    if let Some(index) = cells.iter().position(|cell| cell.fingerprint == fingerprint) {
-        return cells.get_mut(index).map(|cell| (cell, false));
-    }
-    if unknown == Unknown::Ignore {
-        return None;
-    }
-    let worth = |cell: &mut Cell| cell.worth(terms, now);
-    let with_worth = cells.iter_mut().filter_map(|cell| worth(cell).map(|worth| (worth, cell)));
-    let (_, cell) = with_worth.min_by_key(|(worth, _)| *worth)?;
-    *cell = Cell::new(fingerprint, terms.part, now);
-    Some((cell, true))
-}
-
-fn decode(bytes: &[u8], ways: usize) -> Option<[Cell; WAYS]> {
-    let mut reader = Reader::new(bytes);
-    let mut cells = [Cell::new(0, 1, 0); WAYS];
-    for cell in cells.iter_mut().take(ways) {
-        *cell = Cell::decode(&mut reader)?;
-    }
-    reader.is_at_end().then_some(cells)
-}
-
-impl Known {
-    fn of(cell: &Cell, terms: &Terms, now: u64) -> Self {
-        let seen = match (cell.state, cell.permit(terms, now)) {
-            (State::Closed(_), _) => Seen::Closed,
-            (State::Open { .. }, Permit::Reject { wait }) => Seen::Open { until: now.saturating_add(wait) },
-            (State::HalfOpen { deadline, .. }, Permit::Reject { .. }) => Seen::Probing { until: deadline },
-            _ => Seen::Nothing,
-        };
-        Self { generation: cell.generation, seen, asked: now, ..Self::default() }
     }
 }
 

@@ -16,12 +16,15 @@
 
 mod found;
 mod place;
+mod room;
+mod spare;
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use self::found::Found;
 use self::place::{Place, places};
+use self::spare::Spare;
 use crate::adaptive::{Bounds, Sample};
 use crate::config;
 use crate::engine::Needs;
@@ -32,14 +35,13 @@ use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError, Version};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
 
+pub(crate) use self::room::{Full, Hold, Room};
+
 /// Records in the table of a rule with key, of [`MAX_RECORD`] bytes each at the most: 8 MB, if all of them were full at some time.
 const RECORDS: u16 = 8_192;
 
 /// The bytes of a record.
 const MAX_RECORD: usize = 960;
-
-/// A worker keeps this part of what is free for its next requests.
-const SHARE: u32 = 16;
 
 /// How a rule limits.
 #[derive(Debug)]
@@ -68,56 +70,6 @@ pub(crate) struct Bulkhead {
     /// Its engine is about to go: it keeps nothing any more.
     is_retired: bool,
 }
-
-/// Places that the store counts for this worker and that are free.
-#[derive(Debug, Clone, Copy, Default)]
-struct Spare {
-    owner: Owner,
-    count: u32,
-    /// The fewest since the last tick: so many were not needed.
-    least: u32,
-    /// What the store counted last, these included.
-    total: u32,
-}
-
-impl Spare {
-    const fn in_flight(&self) -> u32 {
-        self.total.saturating_sub(self.count)
-    }
-}
-
-/// A request's place in the count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Hold {
-    slot: Slot,
-    owner: Owner,
-}
-
-/// What a request finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
-    slot: Slot,
-    pub(crate) limit: u32,
-    owner: Owner,
-    /// In flight, this request included.
-    pub(crate) count: u32,
-}
-
-impl Room {
-    /// The share in use with this request, in hundredths of a percent.
-    pub(crate) fn share(&self) -> u16 {
-        let share = u64::from(self.count) * 10_000 / u64::from(self.limit.max(1));
-        u16::try_from(share).unwrap_or(u16::MAX)
-    }
-
-    const fn is_full(&self) -> bool {
-        self.count > self.limit
-    }
-}
-
-/// As many are in flight as may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
 
 impl Bulkhead {
     pub(crate) fn new(
@@ -291,16 +243,11 @@ impl Bulkhead {
             return None;
         }
         let spare = self.spare(slot, owner)?;
-        if spare.count >= Self::allowed(limit, spare) {
+        if spare.count >= spare.allowed(limit) {
             return None;
         }
         spare.count += 1;
         Some(spare.in_flight())
-    }
-
-    /// How many places a worker may keep.
-    const fn allowed(limit: u32, spare: &Spare) -> u32 {
-        limit.saturating_sub(spare.in_flight()) / SHARE
     }
 
     /// Tells the store what it has not been told, and gives back what was not needed since the last time, or everything.
@@ -350,7 +297,7 @@ impl Bulkhead {
         };
         for _ in 0..ATTEMPTS {
             let total = self.read(slot, presence, access)?;
-            let allowed = Self::allowed(limit, &Spare { total, ..spare });
+            let allowed = Spare { total, ..spare }.allowed(limit);
             let back = spare.least.max(spare.count.saturating_sub(allowed)).min(spare.count);
             if back > 0 {
                 let by = i32::try_from(back).map_or(i32::MIN, |back| -back);

@@ -8,29 +8,26 @@
 //! share. It may run backwards a little, as two workers' readings do.
 
 pub mod explain;
+mod keys;
+mod refusal;
 mod request;
+mod rules;
 mod ruling;
 
 use std::fmt::Write as _;
-use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use self::ruling::{Findings, Keys, Refusal, Ruling};
+use self::keys::Keys;
+use self::refusal::Refusal;
+use self::rules::{Plan, Rules};
+use self::ruling::{Findings, Ruling};
 use crate::asked::{Asked, Thing};
-use crate::circuit_breaker::Breaker;
-use crate::concurrency::Bulkhead;
-use crate::config::{Configuration, Failures, Policy};
-use crate::degrade::{Degrading, MOST};
+use crate::config::{Configuration, Failures};
 use crate::presence::{self, Presence};
-use crate::priority::Priority;
-use crate::rate_limit::RateLimit;
-use crate::reaction::Reaction;
 use crate::residue;
-use crate::route_key::RouteKey;
 use crate::scope::{Cache, Index};
 use crate::store::{Store, StoreError};
-use crate::table::{Access, Seed, Table};
+use crate::table::{Access, Seed};
 
 pub use self::request::{Needs, Request};
 pub use crate::config::ConfigError;
@@ -45,13 +42,7 @@ pub struct Engine {
     needs: Needs,
     index: Index,
     plans: Cache<Plan>,
-    policies: Vec<PolicyRules>,
-    /// The policies' names.
-    names: Vec<Rc<str>>,
-    breakers: Vec<Breaker>,
-    limits: Vec<RateLimit>,
-    bulkheads: Vec<Bulkhead>,
-    degrading: Vec<Degrading>,
+    rules: Rules,
     /// Of the whole VM: its engines share it.
     presence: presence::OfVm,
     residue: residue::OfVm,
@@ -64,30 +55,6 @@ pub struct Engine {
     scratch: Scratch,
     transitions: Vec<Transition>,
     store_failures: u64,
-}
-
-/// A policy's rules, by their numbers in the engine.
-#[derive(Debug)]
-struct PolicyRules {
-    route_key: Option<RouteKey>,
-    priority: Option<Priority>,
-    breakers: Range<u32>,
-    limits: Range<u32>,
-    bulkheads: Range<u32>,
-    degrading: Option<u32>,
-}
-
-/// What is asked for requests of one route, in order.
-#[derive(Debug)]
-struct Plan {
-    /// The policy whose route key it is.
-    route_key: Option<u32>,
-    /// The policy whose priority it is.
-    priority: Option<u32>,
-    breakers: Vec<u32>,
-    limits: Vec<u32>,
-    bulkheads: Vec<u32>,
-    degrading: Arc<[u32]>,
 }
 
 /// Buffers that are used again for each request, so that a decision allocates nothing.
@@ -113,58 +80,14 @@ impl Engine {
         let index = Index::new(&policies);
         let mut needs =
             Needs { route_name: index.needs_route(), filter_chain: index.needs_chain(), ..Needs::default() };
-        let (mut breakers, mut limits) = (Vec::new(), Vec::new());
-        let (mut bulkheads, mut degrading) = (Vec::new(), Vec::new());
-        let mut compiled = Vec::with_capacity(policies.len());
-        let mut names = Vec::with_capacity(policies.len());
-        for policy in policies {
-            let Policy {
-                name,
-                applies_to: _,
-                route_key,
-                rate_limits,
-                circuit_breakers,
-                concurrency,
-                priority,
-                degrade,
-            } = policy;
-            let name: Rc<str> = Rc::from(name.as_str());
-            names.push(Rc::clone(&name));
-            let first = (number(breakers.len()), number(limits.len()), number(bulkheads.len()));
-            for rule in circuit_breakers {
-                breakers.push(Breaker::new(Rc::clone(&name), rule, &mut needs));
-            }
-            for rule in rate_limits {
-                limits.push(RateLimit::new(Rc::clone(&name), rule, revision, &mut needs));
-            }
-            let measured = (!degrade.is_empty()).then(|| {
-                degrading.push(Degrading::new(Rc::clone(&name), &degrade, &mut needs));
-                number(degrading.len() - 1)
-            });
-            for rule in concurrency {
-                bulkheads.push(Bulkhead::new(Rc::clone(&name), rule, measured, &mut needs));
-            }
-            compiled.push(PolicyRules {
-                route_key: (!route_key.is_empty()).then(|| RouteKey::compile(&route_key, &mut needs)),
-                priority: priority.map(|priority| Priority::compile(&priority, &mut needs)),
-                breakers: first.0..number(breakers.len()),
-                limits: first.1..number(limits.len()),
-                bulkheads: first.2..number(bulkheads.len()),
-                degrading: measured,
-            });
-        }
-        needs.outcomes = !breakers.is_empty() || !bulkheads.is_empty() || !degrading.is_empty();
+        let rules = Rules::compile(policies, revision, &mut needs);
+        needs.outcomes = rules.hear_outcomes();
         let engine = Self {
             revision,
             needs,
             index,
             plans: Cache::default(),
-            policies: compiled,
-            names,
-            breakers,
-            limits,
-            bulkheads,
-            degrading,
+            rules,
             presence: presence::OfVm::default(),
             residue: residue::OfVm::default(),
             failures: Failures::default(),
@@ -175,16 +98,16 @@ impl Engine {
             transitions: Vec::new(),
             store_failures: 0,
         };
-        engine.residue.enter(engine.tables());
+        engine.residue.enter(engine.rules.tables());
         Ok(engine)
     }
 
     /// Makes this engine one of the same VM as `other`: the VM's heartbeat, by which others know that what it has in flight still counts, is given by the [`Engine::tick`] of either.
     pub fn join(&mut self, other: &Self) {
         self.presence = other.presence.clone();
-        self.residue.leave(self.tables());
+        self.residue.leave(self.rules.tables());
         self.residue = other.residue.clone();
-        self.residue.enter(self.tables());
+        self.residue.enter(self.rules.tables());
     }
 
     /// The revision of its configuration.
@@ -194,18 +117,10 @@ impl Engine {
 
     /// Whether a request that probes does so for a breaker that enforces: only then is it sent without retries. Rules in shadow mode change nothing.
     pub fn enforces_probe(&self, admission: &Admission) -> bool {
-        let enforces =
-            |rule: u32| self.breakers.get(rule as usize).is_some_and(|breaker| !breaker.reaction.is_shadow);
+        let enforces = |rule: u32| {
+            self.rules.breakers.get(rule as usize).is_some_and(|breaker| !breaker.reaction.is_shadow)
+        };
         admission.watches().any(|(rule, watch)| watch.is_probe() && enforces(rule))
-    }
-
-    /// Everything that its rules keep in the store.
-    fn tables(&self) -> impl Iterator<Item = &Table> {
-        let breakers = self.breakers.iter().map(Breaker::table);
-        let limits = self.limits.iter().flat_map(RateLimit::tables);
-        let bulkheads = self.bulkheads.iter().flat_map(Bulkhead::tables);
-        let degrading = self.degrading.iter().map(Degrading::table);
-        breakers.chain(limits).chain(bulkheads).chain(degrading)
     }
 
     /// What [`Engine::decide`] may ask.
@@ -225,8 +140,8 @@ impl Engine {
     {
         self.asked.begin();
         let plan = self.plan(request);
-        let Self { needs, asked, scratch, policies, .. } = self;
-        let route_key = plan.route_key.and_then(|policy| policies.get(policy as usize)?.route_key.as_ref());
+        let Self { needs, asked, scratch, rules, .. } = self;
+        let route_key = plan.route_key.and_then(|policy| rules.route_key(policy));
         let key = &mut scratch.route_key;
         key.clear();
         let has_key = route_key.is_some_and(|route_key| route_key.extract(request, needs, asked, key));
@@ -246,12 +161,12 @@ impl Engine {
 
     /// Writes what the client is told of its limits.
     fn tell(&mut self) {
-        let Self { limits, scratch, .. } = self;
+        let Self { rules, scratch, .. } = self;
         let Scratch { findings, rate_limit, rate_limit_policy, .. } = scratch;
         rate_limit.clear();
         rate_limit_policy.clear();
         for standing in &findings.standings {
-            let Some(limit) = limits.get(standing.limit as usize) else { continue };
+            let Some(limit) = rules.limits.get(standing.limit as usize) else { continue };
             let separator = if rate_limit.is_empty() { "" } else { ", " };
             let seconds = |nanos: u64| nanos.div_ceil(1_000_000_000);
             let (rule, next, window) = (&limit.rule, seconds(standing.next), seconds(standing.window).max(1));
@@ -262,13 +177,13 @@ impl Engine {
     }
 
     fn reject(&self, Refusal { kind, rule, wait }: Refusal) -> Reject<'_> {
-        let (policy, name, reaction) = self.named(kind, rule).unwrap_or_default();
+        let (policy, name, reaction) = self.rules.named(kind, rule).unwrap_or_default();
         Reject::new(kind, policy, name, wait, reaction)
     }
 
     /// What applies to the request.
     fn plan<R: Request + ?Sized>(&mut self, request: &R) -> Rc<Plan> {
-        let Self { needs, asked, plans, index, policies, .. } = self;
+        let Self { needs, asked, plans, index, rules, .. } = self;
         plans.begin();
         if needs.filter_chain {
             plans.name(asked.get(Thing::FilterChain, needs, request));
@@ -279,23 +194,12 @@ impl Engine {
         if let Some(plan) = plans.get() {
             return plan;
         }
-        let has_route_key =
-            |policy| policies.get(policy as usize).is_some_and(|rules| rules.route_key.is_some());
-        let has_priority =
-            |policy| policies.get(policy as usize).is_some_and(|rules| rules.priority.is_some());
         let chain = if needs.filter_chain { asked.get(Thing::FilterChain, needs, request) } else { None };
         let chain = chain.map(<[u8]>::to_vec);
         let route = if needs.route_name { asked.get(Thing::RouteName, needs, request) } else { None };
-        let applying = index.find(route, chain.as_deref(), has_route_key, has_priority);
-        let rules = || applying.policies.iter().filter_map(|policy| policies.get(*policy as usize));
-        plans.insert(Plan {
-            route_key: applying.route_key,
-            breakers: rules().flat_map(|rules| rules.breakers.clone()).collect(),
-            limits: rules().flat_map(|rules| rules.limits.clone()).collect(),
-            bulkheads: rules().flat_map(|rules| rules.bulkheads.clone()).collect(),
-            degrading: rules().filter_map(|rules| rules.degrading).collect(),
-            priority: applying.priority,
-        })
+        let has_route_key = |policy| rules.route_key(policy).is_some();
+        let has_priority = |policy| rules.priority(policy).is_some();
+        plans.insert(rules.plan(&index.find(route, chain.as_deref(), has_route_key, has_priority)))
     }
 
     fn rule<R, S>(&mut self, plan: &Plan, request: &R, store: &mut S, now: u64) -> Result<Admission, Refusal>
@@ -306,52 +210,16 @@ impl Engine {
         let since = *self.since.get_or_insert(now);
         let counts = !plan.bulkheads.is_empty();
         let mut presence = if counts { self.presence.take() } else { Presence::default() };
-        let Self { needs, asked, seed, policies, breakers, limits, bulkheads, degrading, .. } = self;
-        let Self { transitions, store_failures, .. } = self;
+        let Self { needs, asked, seed, rules, transitions, store_failures, .. } = self;
         let Scratch { route_key, key, record, findings, .. } = &mut self.scratch;
         let keys = Keys { request, needs, asked, route_key, key, seed };
         let access = Access { store, bytes: record, transitions, now, since };
-        let priority = plan.priority.and_then(|policy| policies.get(policy as usize)?.priority.as_ref());
-        let presence_of_vm = &mut presence;
-        let ruled = Ruling {
-            keys,
-            breakers,
-            limits,
-            bulkheads,
-            degrading,
-            priority,
-            presence: presence_of_vm,
-            access,
-            store_failures,
-        }
-        .decide(plan, findings);
+        let ruled =
+            Ruling { keys, rules, presence: &mut presence, access, store_failures }.decide(plan, findings);
         if counts {
             self.presence.set(presence);
         }
         ruled
-    }
-
-    fn named(&self, kind: Kind, rule: u32) -> Option<(&str, &str, Option<&Reaction>)> {
-        let index = rule as usize;
-        Some(match kind {
-            Kind::RateLimit => {
-                let limit = self.limits.get(index)?;
-                (&limit.policy, &limit.rule, Some(&limit.reaction))
-            }
-            Kind::CircuitBreaker => {
-                let breaker = self.breakers.get(index)?;
-                (&breaker.policy, &breaker.rule, Some(&breaker.reaction))
-            }
-            Kind::Concurrency => {
-                let bulkhead = self.bulkheads.get(index)?;
-                (&bulkhead.policy, &bulkhead.rule, Some(&bulkhead.reaction))
-            }
-            Kind::Degrade => {
-                let degrading = self.degrading.get((rule / MOST) as usize)?;
-                let rule = degrading.rules.get((rule % MOST) as usize)?;
-                (&degrading.policy, &rule.rule, Some(&rule.reaction))
-            }
-        })
     }
 
     /// Takes note of how an admitted request ended. Every admission must come here, however the request ended: it may be counted as in flight. Only those of a worker that has broken
@@ -366,7 +234,8 @@ impl Engine {
         let latency = outcome.latency.unwrap_or_else(|| now_ns.saturating_sub(admission.since));
         let since = *self.since.get_or_insert(now_ns);
         let presence = self.presence.take();
-        let Self { bulkheads, degrading, scratch, transitions, store_failures, .. } = self;
+        let Self { rules: Rules { bulkheads, degrading, .. }, scratch, transitions, store_failures, .. } =
+            self;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now: now_ns, since };
         let answered = (failed == Some(false)).then_some(latency);
         for (number, hold) in admission.holds() {
@@ -401,10 +270,10 @@ impl Engine {
     {
         let latency = outcome.latency.unwrap_or_else(|| now.saturating_sub(admission.since));
         let since = *self.since.get_or_insert(now);
-        let Self { breakers, scratch, transitions, store_failures, .. } = self;
+        let Self { rules, scratch, transitions, store_failures, .. } = self;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now, since };
         for (number, watch) in admission.watches().filter(|(_, watch)| !probes || watch.is_probe()) {
-            let Some(breaker) = breakers.get_mut(number as usize) else { continue };
+            let Some(breaker) = rules.breakers.get_mut(number as usize) else { continue };
             let verdict = breaker.verdict(outcome, latency);
             if breaker.complete(watch, verdict, &mut access).is_err() {
                 *store_failures += 1;
@@ -436,7 +305,8 @@ impl Engine {
     {
         let since = *self.since.get_or_insert(now);
         let mut presence = self.presence.take();
-        let Self { breakers, limits, bulkheads, degrading, scratch, transitions, store_failures, .. } = self;
+        let Self { rules, scratch, transitions, store_failures, .. } = self;
+        let Rules { policies: _, breakers, limits, bulkheads, degrading } = rules;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now, since };
         let mut note = |result: Result<(), StoreError>| *store_failures += u64::from(result.is_err());
         if !bulkheads.is_empty() {
@@ -475,13 +345,8 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.residue.leave(self.tables());
+        self.residue.leave(self.rules.tables());
     }
-}
-
-/// More rules than 2^32 do not fit in memory.
-fn number(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

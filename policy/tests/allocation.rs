@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::borrow::Cow;
 use std::cell::Cell;
 
-use spillway_policy::config::Configuration;
-use spillway_policy::engine::{Engine, Outcome, Request, Verdict};
+use spillway_policy::engine::{Outcome, Verdict};
 use spillway_policy::store::Memory;
+
+use self::request::{Asked, engine};
+
+#[path = "sample/request.rs"]
+mod request;
 
 struct Counting;
 
@@ -37,41 +40,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// A request with one header, a path and a backend.
-struct Asked {
-    tenant: &'static [u8],
-    path: &'static [u8],
-}
-
-impl Request for Asked {
-    fn header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(self.tenant))
-    }
-    fn path(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(self.path))
-    }
-    fn route_name(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(b"orders/api"))
-    }
-    fn filter_chain(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-    fn backend(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(b"orders-v1"))
-    }
-    fn client_address(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(b"192.0.2.7:4242"))
-    }
-    fn server_name(&self) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-}
-
-fn engine(policy: &str) -> Engine {
-    let configuration = format!(r#"{{"policies": [{policy}]}}"#);
-    Engine::new(Configuration::parse(configuration.as_bytes()).unwrap()).unwrap()
-}
 
 const MS: u64 = 1_000_000;
 

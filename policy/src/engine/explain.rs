@@ -1,6 +1,7 @@
 //! What each rule has to say about one request, for people who want to know. The rules are asked as for a decision and in the same order, but all of them, and nothing is taken.
 
-use super::ruling::{Keys, Ruling};
+use super::keys::Keys;
+use super::ruling::Ruling;
 use super::{Engine, Request, Scratch};
 use crate::circuit_breaker::Check;
 use crate::decision::{BreakerState, Kind};
@@ -105,49 +106,39 @@ impl Engine {
         let plan = self.plan(request);
         let since = *self.since.get_or_insert(now_ns);
         let mut presence = self.presence.take();
-        let Self { needs, asked, seed, policies, names, breakers, limits, bulkheads, degrading, .. } = self;
-        let Self { scratch, transitions, store_failures, .. } = self;
+        let Self { needs, asked, seed, rules, scratch, transitions, store_failures, .. } = self;
         let Scratch { route_key: found_key, key, record, .. } = scratch;
-        let name = |policy: u32| names.get(policy as usize).map(ToString::to_string).unwrap_or_default();
 
         found_key.clear();
         let route_key = plan.route_key.and_then(|policy| {
-            let route_key = policies.get(policy as usize)?.route_key.as_ref()?;
-            let is_there = route_key.extract(request, needs, asked, found_key);
-            Some((name(policy), is_there.then(|| found_key.clone())))
+            let rules = rules.policies.get(policy as usize)?;
+            let is_there = rules.route_key.as_ref()?.extract(request, needs, asked, found_key);
+            Some((rules.name.to_string(), is_there.then(|| found_key.clone())))
         });
         let priority = plan.priority.and_then(|policy| {
-            let priority = policies.get(policy as usize)?.priority.as_ref()?;
-            Some((name(policy), priority.level(request, needs, asked, key).to_string()))
+            let rules = rules.policies.get(policy as usize)?;
+            let level = rules.priority.as_ref()?.level(request, needs, asked, key);
+            Some((rules.name.to_string(), level.to_string()))
         });
         let keys = Keys { request, needs, asked, route_key: found_key, key, seed };
-        let mut asking = Ruling {
-            keys,
-            breakers,
-            limits,
-            bulkheads,
-            degrading,
-            priority: None,
-            presence: &mut presence,
-            access: Access { store, bytes: record, transitions, now: now_ns, since },
-            store_failures,
-        };
+        let access = Access { store, bytes: record, transitions, now: now_ns, since };
+        let mut asking = Ruling { keys, rules, presence: &mut presence, access, store_failures };
         let level = priority.as_ref().map(|(_, level)| level.as_str());
-        let mut rules = Vec::new();
+        let mut opinions = Vec::new();
         for &policy in &*plan.degrading {
-            asking.ask_degrading(policy, level, &mut rules);
+            asking.ask_degrading(policy, level, &mut opinions);
         }
-        rules.extend(plan.breakers.iter().filter_map(|&number| asking.ask_breaker(number)));
-        rules.extend(plan.bulkheads.iter().filter_map(|&number| asking.ask_bulkhead(number)));
-        rules.extend(plan.limits.iter().filter_map(|&number| asking.ask_limit(number)));
+        opinions.extend(plan.breakers.iter().filter_map(|&number| asking.ask_breaker(number)));
+        opinions.extend(plan.bulkheads.iter().filter_map(|&number| asking.ask_bulkhead(number)));
+        opinions.extend(plan.limits.iter().filter_map(|&number| asking.ask_limit(number)));
         self.presence.set(presence);
-        Explanation { route_key, priority, rules }
+        Explanation { route_key, priority, rules: opinions }
     }
 }
 
 impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
-    fn ask_degrading(&mut self, policy: u32, level: Option<&str>, rules: &mut Vec<Opinion>) {
-        let Some(degrading) = self.degrading.get_mut(policy as usize) else { return };
+    fn ask_degrading(&mut self, policy: u32, level: Option<&str>, opinions: &mut Vec<Opinion>) {
+        let Some(degrading) = self.rules.degrading.get_mut(policy as usize) else { return };
         let visited = degrading.visit(&mut self.access);
         let Keys { request, needs, asked, .. } = &mut self.keys;
         for rule in &degrading.rules {
@@ -157,7 +148,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
                 Ok(()) => Says::Pressure { in_force: rule.is_active() },
                 Err(StoreError) => Says::NoAnswer { passes: true },
             };
-            rules.push(Opinion {
+            opinions.push(Opinion {
                 kind: Kind::Degrade,
                 policy: degrading.policy.to_string(),
                 rule: rule.rule.to_string(),
@@ -169,7 +160,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
     }
 
     fn ask_breaker(&mut self, number: u32) -> Option<Opinion> {
-        let breaker = self.breakers.get_mut(number as usize)?;
+        let breaker = self.rules.breakers.get_mut(number as usize)?;
         let slot = self.keys.slot(&breaker.key, breaker.table(), &mut self.access);
         let says = match slot.and_then(|slot| breaker.check(slot, &mut self.access)) {
             Ok(Check::Pass(_)) => Says::Breaker { state: BreakerState::Closed, wait: None },
@@ -188,7 +179,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
     }
 
     fn ask_bulkhead(&mut self, number: u32) -> Option<Opinion> {
-        let bulkhead = self.bulkheads.get_mut(number as usize)?;
+        let bulkhead = self.rules.bulkheads.get_mut(number as usize)?;
         let slot = self.keys.slot(&bulkhead.key, bulkhead.table(), &mut self.access);
         let says = match slot.and_then(|slot| bulkhead.look(slot, self.presence, &mut self.access)) {
             Ok(Ok(room) | Err((_, room))) => Says::InFlight { count: room.count, limit: room.limit },
@@ -205,7 +196,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
     }
 
     fn ask_limit(&mut self, number: u32) -> Option<Opinion> {
-        let limit = self.limits.get_mut(number as usize)?;
+        let limit = self.rules.limits.get_mut(number as usize)?;
         self.keys.build(&limit.key);
         let place = limit.place(self.keys.key);
         let Keys { request, needs, asked, .. } = &mut self.keys;

@@ -2,120 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{Needs, Plan, Request};
-use crate::asked::Asked;
-use crate::circuit_breaker::{Breaker, Check};
-use crate::concurrency::{Bulkhead, Full, Room};
+use super::Request;
+use super::keys::Keys;
+use super::refusal::{Refusal, Refusals};
+use super::rules::{Plan, Rules};
+use crate::circuit_breaker::Check;
+use crate::concurrency::{Full, Room};
 use crate::decision::{Admission, Kind};
-use crate::degrade::{Degrading, MOST};
+use crate::degrade::MOST;
 use crate::presence::Presence;
-use crate::priority::Priority;
-use crate::rate_limit::{Claim, Empty, Place, RateLimit, Standing};
-use crate::reaction::Reaction;
-use crate::route_key::RuleKey;
+use crate::rate_limit::{Claim, Empty, Place, Standing};
 use crate::store::{Store, StoreError};
-use crate::table::{Access, ONLY, Seed, Slot, Table};
-
-/// Why a request does not pass.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
-    pub(super) kind: Kind,
-    /// The rule's number.
-    pub(super) rule: u32,
-    pub(super) wait: u64,
-}
-
-/// The refusal with the longest wait, the first of several; those in shadow mode go their own way.
-struct Refusals<'a> {
-    longest: Option<Refusal>,
-    shadowed: &'a mut Vec<Refusal>,
-}
-
-impl<'a> Refusals<'a> {
-    #[inline]
-    const fn new(shadowed: &'a mut Vec<Refusal>) -> Self {
-        Self { longest: None, shadowed }
-    }
-
-    fn add(&mut self, refusal: Refusal, reaction: &Reaction) {
-        if reaction.is_shadow {
-            self.shadowed.push(refusal);
-        } else if self.longest.is_none_or(|longest| longest.wait < refusal.wait) {
-            self.longest = Some(refusal);
-        }
-    }
-
-    /// The store did not answer a rule.
-    fn fail(&mut self, kind: Kind, rule: u32, reaction: &Reaction, failures: &mut u64) {
-        *failures += 1;
-        if reaction.denies {
-            self.add(Refusal { kind, rule, wait: 0 }, reaction);
-        }
-    }
-
-    #[inline]
-    fn into_result(self) -> Result<(), Refusal> {
-        self.longest.map_or(Ok(()), Err)
-    }
-}
-
-/// What turns a request into the places of its keys.
-pub(super) struct Keys<'a, R: ?Sized> {
-    pub(super) request: &'a R,
-    pub(super) needs: &'a Needs,
-    pub(super) asked: &'a mut Asked,
-    pub(super) route_key: &'a [u8],
-    /// A buffer for rules' keys.
-    pub(super) key: &'a mut Vec<u8>,
-    pub(super) seed: &'a mut Option<Seed>,
-}
-
-impl<R: Request + ?Sized> Keys<'_, R> {
-    /// Builds a rule's key.
-    pub(super) fn build(&mut self, key: &RuleKey) {
-        self.key.clear();
-        if !key.is_empty() {
-            key.build(self.request, self.route_key, self.needs, self.asked, self.key);
-        }
-    }
-
-    /// Where the key that was built is in a table.
-    pub(super) fn place<S>(&mut self, table: &Table, access: &mut Access<'_, S>) -> Result<Slot, StoreError>
-    where
-        S: Store + ?Sized,
-    {
-        if !table.is_keyed() {
-            return Ok(ONLY);
-        }
-        let seed = match *self.seed {
-            Some(seed) => seed,
-            None => *self.seed.insert(Seed::of(access.store, access.bytes)?),
-        };
-        Ok(table.slot(seed, self.key))
-    }
-
-    pub(super) fn slot<S>(
-        &mut self,
-        key: &RuleKey,
-        table: &Table,
-        access: &mut Access<'_, S>,
-    ) -> Result<Slot, StoreError>
-    where
-        S: Store + ?Sized,
-    {
-        self.build(key);
-        self.place(table, access)
-    }
-}
+use crate::table::{Access, ONLY, Slot};
 
 /// The parts of the engine that a decision works with.
 pub(super) struct Ruling<'a, R: ?Sized, S: ?Sized> {
     pub(super) keys: Keys<'a, R>,
-    pub(super) breakers: &'a mut [Breaker],
-    pub(super) limits: &'a mut [RateLimit],
-    pub(super) bulkheads: &'a mut [Bulkhead],
-    pub(super) degrading: &'a mut [Degrading],
-    pub(super) priority: Option<&'a Priority>,
+    pub(super) rules: &'a mut Rules,
     pub(super) presence: &'a mut Presence,
     pub(super) access: Access<'a, S>,
     pub(super) store_failures: &'a mut u64,
@@ -157,7 +60,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         let mut admission = Admission::since(self.access.now);
         // Most plans lack some kinds of rule; passing them by costs less than asking none.
         if !plan.degrading.is_empty() {
-            self.check_pressure(&plan.degrading, found)?;
+            self.check_pressure(plan, found)?;
         }
         if !plan.breakers.is_empty() {
             self.check_breakers(&plan.breakers, found, &mut admission)?;
@@ -181,11 +84,13 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         Ok(admission)
     }
 
-    fn check_pressure(&mut self, numbers: &[u32], found: &mut Findings) -> Result<(), Refusal> {
+    fn check_pressure(&mut self, plan: &Plan, found: &mut Findings) -> Result<(), Refusal> {
         let mut refusals = Refusals::new(&mut found.shadowed);
         let mut level = None;
-        for &policy in numbers {
-            let Some(degrading) = self.degrading.get_mut(policy as usize) else { continue };
+        let Rules { policies, degrading, .. } = &mut *self.rules;
+        let priority = plan.priority.and_then(|policy| policies.get(policy as usize)?.priority.as_ref());
+        for &policy in &*plan.degrading {
+            let Some(degrading) = degrading.get_mut(policy as usize) else { continue };
             if degrading.is_due(self.access.now) && degrading.visit(&mut self.access).is_err() {
                 *self.store_failures += 1;
             }
@@ -195,7 +100,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
                     continue;
                 }
                 if level.is_none() {
-                    level = self.priority.map(|priority| priority.level(*request, needs, asked, key));
+                    level = priority.map(|priority| priority.level(*request, needs, asked, key));
                 }
                 let is_about = rule.is_about(level.map(|level| &**level));
                 if is_about && rule.only.matches(*request, needs, asked) && !rule.admits() {
@@ -216,7 +121,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         const KIND: Kind = Kind::CircuitBreaker;
         let mut refusals = Refusals::new(&mut found.shadowed);
         for &rule in numbers {
-            let Some(breaker) = self.breakers.get_mut(rule as usize) else { continue };
+            let Some(breaker) = self.rules.breakers.get_mut(rule as usize) else { continue };
             let slot = self.keys.slot(&breaker.key, breaker.table(), &mut self.access);
             match slot.and_then(|slot| breaker.check(slot, &mut self.access)) {
                 Ok(Check::Pass(watch)) => admission.add(rule, watch),
@@ -234,7 +139,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         const KIND: Kind = Kind::Concurrency;
         let mut refusals = Refusals::new(&mut found.shadowed);
         for &rule in numbers {
-            let Some(bulkhead) = self.bulkheads.get_mut(rule as usize) else { continue };
+            let Some(bulkhead) = self.rules.bulkheads.get_mut(rule as usize) else { continue };
             let slot = self.keys.slot(&bulkhead.key, bulkhead.table(), &mut self.access);
             let room = match slot.and_then(|slot| bulkhead.look(slot, self.presence, &mut self.access)) {
                 Ok(Ok(room)) => {
@@ -250,7 +155,8 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
                     continue;
                 }
             };
-            let degrading = bulkhead.degrading.and_then(|policy| self.degrading.get_mut(policy as usize));
+            let degrading =
+                bulkhead.degrading.and_then(|policy| self.rules.degrading.get_mut(policy as usize));
             if let Some(degrading) = degrading {
                 degrading.saturated(room.share());
             }
@@ -263,7 +169,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         const KIND: Kind = Kind::RateLimit;
         let mut refusals = Refusals::new(&mut found.shadowed);
         for &rule in numbers {
-            let Some(limit) = self.limits.get_mut(rule as usize) else { continue };
+            let Some(limit) = self.rules.limits.get_mut(rule as usize) else { continue };
             let Keys { request, needs, asked, .. } = &mut self.keys;
             if !limit.when.matches(*request, needs, asked) {
                 continue;
@@ -300,7 +206,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         let Findings { claims, shadowed, standings, .. } = found;
         for claim in claims {
             let rule = claim.limit;
-            let Some(limit) = self.limits.get_mut(rule as usize) else { continue };
+            let Some(limit) = self.rules.limits.get_mut(rule as usize) else { continue };
             let mut refusals = Refusals::new(shadowed);
             let standing = match limit.take(claim, &mut self.access) {
                 Ok(Ok(())) => limit.standing(claim),
@@ -323,7 +229,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
 
     fn give_tokens_back(&mut self, claims: &[Claim]) {
         for claim in claims {
-            let Some(limit) = self.limits.get_mut(claim.limit as usize) else { continue };
+            let Some(limit) = self.rules.limits.get_mut(claim.limit as usize) else { continue };
             if limit.give_back(claim, &mut self.access).is_err() {
                 *self.store_failures += 1;
             }
@@ -334,7 +240,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         const KIND: Kind = Kind::Concurrency;
         let Findings { rooms, shadowed, .. } = found;
         for &(rule, room) in &*rooms {
-            let Some(bulkhead) = self.bulkheads.get_mut(rule as usize) else { continue };
+            let Some(bulkhead) = self.rules.bulkheads.get_mut(rule as usize) else { continue };
             let mut refusals = Refusals::new(shadowed);
             match bulkhead.take(room, self.presence, &mut self.access) {
                 Ok(Ok(hold)) => admission.hold(rule, hold),
@@ -348,7 +254,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
 
     fn give_room_back(&mut self, admission: &Admission) {
         for (rule, hold) in admission.holds() {
-            let Some(bulkhead) = self.bulkheads.get_mut(rule as usize) else { continue };
+            let Some(bulkhead) = self.rules.bulkheads.get_mut(rule as usize) else { continue };
             if bulkhead.release(hold, None, self.presence, &mut self.access).is_err() {
                 *self.store_failures += 1;
             }
@@ -359,7 +265,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         const KIND: Kind = Kind::CircuitBreaker;
         let Findings { probes, shadowed, .. } = found;
         for &(rule, slot) in &*probes {
-            let Some(breaker) = self.breakers.get_mut(rule as usize) else { continue };
+            let Some(breaker) = self.rules.breakers.get_mut(rule as usize) else { continue };
             let mut refusals = Refusals::new(shadowed);
             match breaker.probe(slot, &mut self.access) {
                 Ok(Check::Pass(watch)) => admission.add(rule, watch),
@@ -377,7 +283,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
 
     fn give_tickets_back(&mut self, admission: &Admission) {
         for (rule, watch) in admission.watches().filter(|(_, watch)| watch.is_probe()) {
-            let Some(breaker) = self.breakers.get_mut(rule as usize) else { continue };
+            let Some(breaker) = self.rules.breakers.get_mut(rule as usize) else { continue };
             if breaker.complete(watch, None, &mut self.access).is_err() {
                 *self.store_failures += 1;
             }

@@ -1,3 +1,6 @@
+mod limits;
+mod store;
+
 use serde_json::json;
 
 use crate::store::Memory;
@@ -102,31 +105,6 @@ fn a_reject_says_which_rule_and_when_to_come_back() {
 }
 
 #[test]
-fn a_request_takes_from_every_limit_or_from_none() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [
-            { "name": "wide", "rate": "1/h", "burst": 3 },
-            { "name": "narrow", "rate": "1/h", "burst": 1, "key": [{ "header": "k" }] }] },
-        { "name": "q", "rateLimits": [{ "name": "slow", "rate": "1/m", "burst": 3 }] }
-    ]));
-    let key = |key: &str| Described::default().header("k", key);
-    assert!(passes(&mut engine, &key("a"), &mut store, SECOND));
-    for _ in 0..5 {
-        let decision = engine.decide(&key("a"), &mut store, SECOND);
-        assert_eq!(rejected(&decision.verdict).as_deref(), Some("rate-limit/p/narrow after 3600"));
-    }
-    assert!(passes(&mut engine, &key("b"), &mut store, SECOND), "the rejects took nothing from the wide one");
-    assert!(passes(&mut engine, &key("c"), &mut store, SECOND));
-    let decision = engine.decide(&key("d"), &mut store, SECOND);
-    assert_eq!(
-        rejected(&decision.verdict).as_deref(),
-        Some("rate-limit/p/wide after 3600"),
-        "the longest wait"
-    );
-}
-
-#[test]
 fn the_route_key_of_the_policy_aimed_most_closely_serves_all_rules() {
     let mut store = Shared::default();
     let mut engine = engine(json!([
@@ -138,54 +116,6 @@ fn the_route_key_of_the_policy_aimed_most_closely_serves_all_rules() {
     assert!(passes(&mut engine, &tenant("b"), &mut store, SECOND));
     assert!(!passes(&mut engine, &tenant("a"), &mut store, SECOND));
     assert_eq!(engine.decide(&Described::route("other"), &mut store, SECOND).key, Some(&b"everyone"[..]));
-}
-
-#[test]
-fn state_belongs_to_policy_and_rule_and_outlives_the_engine() {
-    let mut store = Shared::default();
-    assert_eq!(count(&mut engine(limit("1/h", 3)), &Described::default(), &mut store, SECOND, 2), 2);
-    let mut next = engine_at(
-        2,
-        json!([
-            { "name": "new", "rateLimits": [{ "name": "r", "rate": "1/h", "burst": 9 }] },
-            { "name": "p", "rateLimits": [{ "name": "other", "rate": "1/h", "burst": 9 }, { "name": "r", "rate": "1/h", "burst": 3 }] }
-        ]),
-    );
-    assert_eq!(count(&mut next, &Described::default(), &mut store, SECOND, 9), 1, "one token was left");
-}
-
-#[test]
-fn a_store_that_does_not_answer_lets_requests_pass_and_is_counted() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h" }, { "name": "k", "rate": "1/h", "key": [{ "header": "k" }] }],
-          "circuitBreakers": [{ "name": "b", "window": "10s", "minRequests": 1, "trip": { "errorRatio": "50%" }, "openFor": "1s", "probes": 1 }] }
-    ]));
-    store.failures.set(1_000);
-    for _ in 0..5 {
-        let admission = admitted(engine.decide(&Described::default(), &mut store, SECOND).verdict).unwrap();
-        engine.complete(admission, Outcome { reset: true, ..Outcome::default() }, &mut store, SECOND);
-    }
-    assert_eq!(engine.store_failures(), 15, "three rules, five requests");
-    store.failures.set(0);
-    assert_eq!(count(&mut engine, &Described::default(), &mut store, SECOND, 5), 1, "it answers again");
-    assert_eq!(engine.store_failures(), 15);
-}
-
-#[test]
-fn a_store_that_goes_on_conflicting_is_given_up() {
-    let mut store = Shared::default();
-    let mut engine = engine(limit("1/h", 1));
-    store.conflicts.set(u32::MAX);
-    assert_eq!(count(&mut engine, &Described::default(), &mut store, SECOND, 3), 3);
-    assert_eq!(engine.store_failures(), 3);
-    assert!(store.operations.get() < 3 * 200, "{} operations", store.operations.get());
-    store.conflicts.set(20);
-    assert_eq!(
-        count(&mut engine, &Described::default(), &mut store, SECOND, 3),
-        1,
-        "a few conflicts do no harm"
-    );
 }
 
 const FOREVER: u64 = 3_600 * SECOND;
@@ -208,79 +138,6 @@ fn a_shadow_rule_reports_and_never_rejects() {
         assert_eq!(shadowed, expected);
         admissions.push(admitted(decision.verdict).unwrap());
     }
-}
-
-#[test]
-fn a_rule_about_some_requests_leaves_the_others_alone() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "when": [{ "method": "POST" }] }] }
-    ]));
-    let (get, post) = (Described::default(), Described::default().header(":method", "POST"));
-    assert_eq!(count(&mut engine, &get, &mut store, SECOND, 5), 5);
-    assert_eq!(count(&mut engine, &post, &mut store, SECOND, 5), 1);
-}
-
-#[test]
-fn a_request_takes_as_many_tokens_as_it_costs() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/m", "burst": 10, "cost": { "header": "x-cost", "max": 10 } }] }
-    ]));
-    let costing = |cost: &str| Described::default().header("x-cost", cost);
-    assert!(passes(&mut engine, &costing("7"), &mut store, SECOND));
-    let decision = engine.decide(&costing("5"), &mut store, SECOND);
-    assert_eq!(rejected(&decision.verdict).as_deref(), Some("rate-limit/p/r after 120"), "three are left");
-    assert!(passes(&mut engine, &costing("3"), &mut store, SECOND));
-    assert!(!passes(&mut engine, &costing("x"), &mut store, SECOND));
-}
-
-#[test]
-fn some_keys_have_another_rate_or_none() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "key": [{ "header": "k" }],
-          "overrides": [{ "key": "acme", "rate": "1/h", "burst": 5 }, { "key": "probe", "unlimited": true }] }] }
-    ]));
-    for (key, expected) in [("acme", 5), ("probe", 20), ("other", 1), ("Acme", 1)] {
-        assert_eq!(
-            count(&mut engine, &Described::default().header("k", key), &mut store, SECOND, 20),
-            expected,
-            "{key}"
-        );
-    }
-}
-
-#[test]
-fn on_failure_says_what_a_silent_store_means() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [{ "name": "r", "rate": "100/s", "onFailure": "deny" }] }
-    ]));
-    store.failures.set(1);
-    let decision = engine.decide(&Described::default(), &mut store, SECOND);
-    assert_eq!(rejected(&decision.verdict).as_deref(), Some("rate-limit/p/r after 1"));
-    assert!(passes(&mut engine, &Described::default(), &mut store, SECOND));
-}
-
-#[test]
-fn what_clients_are_told_is_true() {
-    let mut store = Shared::default();
-    let mut engine = engine(json!([
-        { "name": "p", "rateLimits": [{ "name": "r", "rate": "6/m", "burst": 3, "rateLimitHeaders": true },
-          { "name": "quiet", "rate": "100/s" }] }
-    ]));
-    let mut told = |now| {
-        let decision = engine.decide(&Described::default(), &mut store, now);
-        let limits = decision.limits.unwrap();
-        assert_eq!(limits.policy, "\"r\";q=3;w=30");
-        (limits.rate_limit.to_owned(), matches!(decision.verdict, Verdict::Admit(_)))
-    };
-    assert_eq!(told(SECOND), ("\"r\";r=2;t=10".into(), true));
-    assert_eq!(told(SECOND), ("\"r\";r=1;t=10".into(), true));
-    assert_eq!(told(4 * SECOND), ("\"r\";r=0;t=7".into(), true));
-    assert_eq!(told(5 * SECOND), ("\"r\";r=0;t=6".into(), false));
-    assert_eq!(told(11 * SECOND), ("\"r\";r=0;t=10".into(), true), "as it said");
 }
 
 #[test]

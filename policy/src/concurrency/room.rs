@@ -1,0 +1,37 @@
+//! What a request finds, and what it is given.
+
+use crate::presence::Owner;
+use crate::table::Slot;
+
+/// A request's place in the count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(super) slot: Slot,
+    pub(super) owner: Owner,
+}
+
+/// What a request finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(super) slot: Slot,
+    pub(crate) limit: u32,
+    pub(super) owner: Owner,
+    /// In flight, this request included.
+    pub(crate) count: u32,
+}
+
+impl Room {
+    /// The share in use with this request, in hundredths of a percent.
+    pub(crate) fn share(&self) -> u16 {
+        let share = u64::from(self.count) * 10_000 / u64::from(self.limit.max(1));
+        u16::try_from(share).unwrap_or(u16::MAX)
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.count > self.limit
+    }
+}
+
+/// As many are in flight as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
