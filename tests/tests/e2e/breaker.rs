@@ -7,6 +7,7 @@ use spillway_tests::load::{Load, Record, Report};
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::text::{care, site};
 use crate::world::World;
 
 const RULE: &str = "circuit-breaker/care/failing";
@@ -14,33 +15,14 @@ const PROBES: usize = 4;
 /// Probes take so long that others can be seen to be turned away meanwhile.
 const PROBE: Duration = Duration::from_millis(800);
 
-const DOCUMENTS: &str = "\
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: site}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-    - name: beta
-      matches: [{path: {type: PathPrefix, value: /beta}}]
-      backendRefs: [{name: beta}]
-    - name: all
-      backendRefs: [{name: alpha}]
----
-apiVersion: spillway.dev/v1
-kind: TrafficPolicy
-metadata: {name: care}
-spec:
-  targetRefs: [{kind: Route, name: site}]
-  circuitBreakers:
-    - name: failing
-      key: [backend]
-      window: 10s
-      minRequests: 20
-      trip: {errorRatio: 50%}
-      openFor: 1s
-      probes: 4
-";
+/// Everything to alpha and what is below `/beta` to beta, with a breaker for each.
+fn documents() -> String {
+    let rules = "- {name: beta, matches: [{path: {type: PathPrefix, value: /beta}}], backendRefs: [{name: beta}]}\n\
+                 - {name: all, backendRefs: [{name: alpha}]}";
+    let breaker = "circuitBreakers:\n\
+                   - {name: failing, key: [backend], window: 10s, minRequests: 20, trip: {errorRatio: 50%}, openFor: 1s, probes: 4}";
+    format!("{}---\n{}", site(rules), care(breaker))
+}
 
 fn is_rejected(record: &Record) -> bool {
     record
@@ -86,7 +68,7 @@ fn probes(world: &World) -> Result<(Vec<Record>, Report)> {
 #[test]
 fn a_breaker_opens_probes_with_exactly_as_many_and_closes() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("documents.yaml", DOCUMENTS)])?;
+        let world = World::start(scene, &[("documents.yaml", &documents())])?;
         world.upstreams.answer_with("alpha", 500)?;
         trip(&world)?;
 
@@ -135,7 +117,7 @@ fn a_breaker_opens_probes_with_exactly_as_many_and_closes() -> Result<()> {
 #[test]
 fn connections_that_break_count_as_failures() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("documents.yaml", DOCUMENTS)])?;
+        let world = World::start(scene, &[("documents.yaml", &documents())])?;
         world.upstreams.reset_connections("alpha")?;
         trip(&world)
     })

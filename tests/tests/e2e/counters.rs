@@ -5,24 +5,17 @@ use spillway_tests::artifacts;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::text::care;
 use crate::world::{TO_ALPHA, World};
 
-const CLOSED: &str = "\
-apiVersion: spillway.dev/v1
-kind: TrafficPolicy
-metadata: {name: fair}
-spec:
-  targetRefs: [{kind: Route, name: site}]
-  rateLimits:
-    - {name: one, rate: 1/h, burst: 1}
-";
+const CLOSED: &str = "rateLimits:\n- {name: one, rate: 1/h, burst: 1}\n";
 const BUILT: &str = "wasm.envoy.wasm.runtime.v8.created";
-const REJECTED: &str = "spillway_rejected.kind.rate-limit.policy.fair.rule.one";
+const REJECTED: &str = "spillway_rejected.kind.rate-limit.policy.care.rule.one";
 
 #[test]
 fn what_was_counted_outlives_the_vms_that_counted_it() -> Result<()> {
     Scene::play(|scene| {
-        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", CLOSED)])?;
+        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &care(CLOSED))])?;
         for _ in 0..20 {
             assert_eq!(world.get("/", &[])?.status, 429);
         }

@@ -5,17 +5,10 @@ use spillway_tests::load::Running;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::text::{care, document};
 use crate::world::{TO_ALPHA, World};
 
-const LIMIT: &str = "\
-apiVersion: spillway.dev/v1
-kind: TrafficPolicy
-metadata: {name: fair}
-spec:
-  targetRefs: [{kind: Route, name: site}]
-  rateLimits:
-    - {name: total, rate: 1000000/s}
-";
+const LIMIT: &str = "rateLimits:\n- {name: total, rate: 1000000/s}\n";
 
 /// Waits until `count` answers in a row are as expected.
 fn row(
@@ -38,7 +31,7 @@ fn row(
 #[test]
 fn a_limit_is_cut_and_raised() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", LIMIT)])?;
+        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &care(LIMIT))])?;
         let mut load = world.steady("/").start(&world.client)?;
         row(&mut load, 100, "the first limit", |status, _| status == Some(200))?;
         for _ in 0..5 {
@@ -56,7 +49,7 @@ fn a_limit_is_cut_and_raised() -> Result<()> {
 #[test]
 fn an_edited_limit_keeps_the_tokens_of_other_rules() -> Result<()> {
     Scene::play(|scene| {
-        let both = format!("{LIMIT}    - {{name: spent, key: [{{header: x-user}}], rate: 1/h, burst: 3}}\n");
+        let both = care(&format!("{LIMIT}- {{name: spent, key: [{{header: x-user}}], rate: 1/h, burst: 3}}"));
         let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &both)])?;
         let user = [("x-user", "ann")];
         for _ in 0..3 {
@@ -66,14 +59,14 @@ fn an_edited_limit_keeps_the_tokens_of_other_rules() -> Result<()> {
         // A change of another rule, seen to be in force, gives nothing back.
         world.documents.edit("policy.yaml", &["rate: 1000000/s"], &["rate: 1/h, burst: 1"])?;
         world.until("the other rule's cut", "/", |answer| {
-            answer.header("x-spillway-rejected-by") == Some("rate-limit/fair/total")
+            answer.header("x-spillway-rejected-by") == Some("rate-limit/care/total")
         })?;
         world.documents.edit("policy.yaml", &["rate: 1/h, burst: 1}"], &["rate: 1000000/s}"])?;
         world.until("the other rule's raise", "/", |answer| answer.status == 200)?;
         let answer = world.get("/", &user)?;
         assert_eq!(
             (answer.status, answer.header("x-spillway-rejected-by")),
-            (429, Some("rate-limit/fair/spent"))
+            (429, Some("rate-limit/care/spent"))
         );
         Ok(())
     })
@@ -112,10 +105,10 @@ fn one_backend_is_replaced_by_another_in_one_edit() -> Result<()> {
         let (kept, port) = (base.clone(), world.upstreams.port("beta")?);
         for round in 0..5 {
             let name = format!("gamma-{round}");
-            let gamma = format!(
-                "{kept}---\napiVersion: spillway.dev/v1\nkind: Backend\nmetadata: {{name: {name}}}\nspec: {{endpoints: [{{address: 127.0.0.1, port: {port}}}]}}\n---\n{}",
-                TO_ALPHA.replace("backendRefs: [{name: alpha}]", &format!("backendRefs: [{{name: {name}}}]"))
-            );
+            let backend =
+                document("Backend", &name, &format!("endpoints: [{{address: 127.0.0.1, port: {port}}}]"));
+            let route = TO_ALPHA.replace("{name: alpha}", &format!("{{name: {name}}}"));
+            let gamma = format!("{kept}---\n{backend}---\n{route}");
             if round == 0 {
                 // The route moves into the same file first, so that from then on one write changes everything.
                 world.documents.write("base.yaml", &format!("{kept}---\n{TO_ALPHA}"))?;

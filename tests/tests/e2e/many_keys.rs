@@ -11,20 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use spillway_tests::process;
 use spillway_tests::scene::Scene;
 
-use crate::text::care;
+use crate::text::{care, site};
 use crate::world::World;
 
 /// A rule without any weight is answered by Envoy itself, with 500, once the filter has admitted the request.
-const NOWHERE: &str = "\
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: site}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-    - name: nowhere
-      backendRefs: [{name: alpha, weight: 0}]
-";
+const NOWHERE: &str = "- {name: nowhere, backendRefs: [{name: alpha, weight: 0}]}";
 const ADMITTED: u16 = 500;
 const KEYS: u32 = 200_000;
 const CONNECTIONS: u32 = 8;
@@ -73,7 +64,7 @@ fn next_answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
 fn many_keys_need_no_memory_and_free_nobody() -> Result<()> {
     Scene::play(|scene| {
         let policy = care("rateLimits: [{name: per-user, key: [{header: x-user}], rate: 1/h, burst: 20}]");
-        let mut world = World::start(scene, &[("routes.yaml", NOWHERE), ("policy.yaml", &policy)])?;
+        let mut world = World::start(scene, &[("routes.yaml", &site(NOWHERE)), ("policy.yaml", &policy)])?;
         let limited = [("x-user", "limited")];
         for _ in 0..20 {
             assert_eq!(world.get("/", &limited)?.status, ADMITTED);

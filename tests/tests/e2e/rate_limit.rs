@@ -7,33 +7,25 @@ use spillway_tests::load::Load;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::text::care;
 use crate::world::{TO_ALPHA, World};
 
 fn policy(limits: &str) -> String {
-    format!(
-        "\
-apiVersion: spillway.dev/v1
-kind: TrafficPolicy
-metadata: {{name: fair}}
-spec:
-  targetRefs: [{{kind: Route, name: site}}]
-  rateLimits:
-{limits}"
-    )
+    care(&format!("rateLimits:\n{limits}"))
 }
 
 #[test]
 fn a_limit_is_exact_over_two_workers_under_overload() -> Result<()> {
-    const RATE: f64 = 500.0;
-    const BURST: f64 = 500.0;
+    const RATE: f64 = 100.0;
+    const BURST: f64 = 100.0;
     Scene::play(|scene| {
-        let policy = policy("    - {name: total, rate: 500/s, burst: 500}\n");
+        let policy = policy("- {name: total, rate: 100/s, burst: 100}\n");
         let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
         // The bucket is full at the beginning; a burst of a whole second bridges moments in which the machine stands still.
         let load = Load::get(world.url("/")).concurrency(32).requests(400_000).start(&world.client)?;
         wait::until("three seconds of refill to be used up", || {
             let admitted = load.since(0).iter().filter(|record| record.status() == Some(200)).count();
-            ensure!(admitted > 2_000, "{admitted} admitted");
+            ensure!(admitted > 400, "{admitted} admitted");
             Ok(())
         })?;
         let report = load.finish()?;
@@ -70,14 +62,14 @@ fn a_limit_is_exact_over_two_workers_under_overload() -> Result<()> {
 fn a_reject_says_which_rule_it_was_and_when_to_come_back() -> Result<()> {
     Scene::play(|scene| {
         let policy = policy(
-            "    - {name: wide, rate: 1000/s}\n    - {name: per-user, key: [{header: x-user}], rate: 2/m, burst: 1}\n",
+            "- {name: wide, rate: 1000/s}\n- {name: per-user, key: [{header: x-user}], rate: 2/m, burst: 1}\n",
         );
         let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
         let reached = world.upstreams.requests("alpha")?;
         assert_eq!(world.get("/", &[("x-user", "ann")])?.status, 200);
         let answer = world.get("/", &[("x-user", "ann")])?;
         assert_eq!(answer.status, 429);
-        assert_eq!(answer.header("x-spillway-rejected-by"), Some("rate-limit/fair/per-user"));
+        assert_eq!(answer.header("x-spillway-rejected-by"), Some("rate-limit/care/per-user"));
         let wait: u64 = answer.header("retry-after").context("no retry-after")?.parse()?;
         assert!((1..=30).contains(&wait), "retry-after: {wait}");
         assert_eq!(
@@ -96,7 +88,7 @@ fn a_reject_says_which_rule_it_was_and_when_to_come_back() -> Result<()> {
             let line = text.lines().find(|line| line.starts_with("spillway_rejected{"));
             let line = line.context("no metric spillway_rejected")?;
             ensure!(!line.ends_with(" 0"), "nothing is counted: {line}");
-            for label in [r#"kind="rate-limit""#, r#"policy="fair""#, r#"rule="per-user""#] {
+            for label in [r#"kind="rate-limit""#, r#"policy="care""#, r#"rule="per-user""#] {
                 ensure!(line.contains(label), "{line} has no {label}");
             }
             Ok(())
@@ -107,7 +99,7 @@ fn a_reject_says_which_rule_it_was_and_when_to_come_back() -> Result<()> {
 #[test]
 fn headers_of_any_bytes_are_keys_like_others() -> Result<()> {
     Scene::play(|scene| {
-        let policy = policy("    - {name: per-user, key: [{header: x-user}], rate: 1/h, burst: 1}\n");
+        let policy = policy("- {name: per-user, key: [{header: x-user}], rate: 1/h, burst: 1}\n");
         let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
         let long = vec![b'a'; 8_000];
         for value in [&b"\xff\xfe\x80"[..], b"\xc3\x28", b":", b"a:b", b"%00", &long] {

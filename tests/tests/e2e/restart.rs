@@ -4,22 +4,15 @@ use anyhow::{Result, ensure};
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::text::care;
 use crate::world::{TO_ALPHA, World};
 
-const LIMIT: &str = "\
-apiVersion: spillway.dev/v1
-kind: TrafficPolicy
-metadata: {name: fair}
-spec:
-  targetRefs: [{kind: Route, name: site}]
-  rateLimits:
-    - {name: spent, key: [{header: x-user}], rate: 1/h, burst: 2}
-";
+const LIMIT: &str = "rateLimits:\n- {name: spent, key: [{header: x-user}], rate: 1/h, burst: 2}\n";
 
 #[test]
 fn a_killed_control_plane_is_not_missed_and_takes_over_again() -> Result<()> {
     Scene::play(|scene| {
-        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", LIMIT)])?;
+        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &care(LIMIT))])?;
         let user = [("x-user", "ann")];
         for expected in [200, 200, 429] {
             assert_eq!(world.get("/", &user)?.status, expected);

@@ -6,19 +6,14 @@ use anyhow::{Result, ensure};
 use serde::Deserialize;
 use spillway_tests::scene::Scene;
 
+use crate::text::care;
 use crate::world::{Headers, TO_ALPHA, World};
 
-const POLICY: &str = r#"
-apiVersion: spillway.dev/v1
-kind: TrafficPolicy
-metadata: {name: keys}
-spec:
-  targetRefs: [{kind: Route, name: site}]
-  routeKey:
-    - {template: "/orders/{tenant}/**", key: "{tenant}"}
-    - [{header: x-region}, {header: x-tenant-id}]
-    - {header: x-tenant-id}
-"#;
+const KEYS: &str = r#"
+routeKey:
+- {template: "/orders/{tenant}/**", key: "{tenant}"}
+- [{header: x-region}, {header: x-tenant-id}]
+- {header: x-tenant-id}"#;
 
 #[derive(Deserialize)]
 struct Echo {
@@ -28,7 +23,7 @@ struct Echo {
 #[test]
 fn the_upstream_gets_the_key_and_nothing_that_a_client_forged() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", POLICY)])?;
+        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &care(KEYS))])?;
         let forged = [
             ("x-route-key", "admin"),
             ("X-Route-Key", "root"),

@@ -5,24 +5,16 @@ use reqwest::Method;
 use spillway_tests::load::Load;
 use spillway_tests::scene::Scene;
 
+use crate::text::{document, site};
 use crate::world::{Headers, World};
 
-const WEIGHTED: &str = "\
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: site}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-    - name: all
-      backendRefs: [{name: alpha, weight: 70}, {name: beta, weight: 30}]
-";
+const WEIGHTED: &str = "- {name: all, backendRefs: [{name: alpha, weight: 70}, {name: beta, weight: 30}]}";
 
 #[test]
 fn weights_are_observed() -> Result<()> {
     const REQUESTS: usize = 4_000;
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", WEIGHTED)])?;
+        let world = World::start(scene, &[("routes.yaml", &site(WEIGHTED))])?;
         let report = Load::get(world.url("/")).requests(REQUESTS).run(&world.client)?;
         assert_eq!(report.other_than(&[200]), [].into());
         let (alpha, beta) = (report.served_by("alpha"), report.served_by("beta"));
@@ -34,40 +26,25 @@ fn weights_are_observed() -> Result<()> {
 }
 
 const MATCHED: &str = "\
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: site}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-    - name: prefix
-      matches: [{path: {type: PathPrefix, value: /orders}}]
-      backendRefs: [{name: alpha}]
-    - name: exact
-      matches: [{path: {type: Exact, value: /orders/exact}}]
-      backendRefs: [{name: beta}]
-    - name: method
-      matches: [{path: {type: PathPrefix, value: /orders}, method: DELETE}]
-      backendRefs: [{name: beta}]
-    - name: header
-      matches: [{path: {type: PathPrefix, value: /orders}, headers: [{name: X-Env, value: canary}]}]
-      backendRefs: [{name: beta}]
----
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: shop}
-spec:
-  parentRefs: [{name: edge}]
-  hostnames: [shop.example.com]
-  rules:
-    - name: all
-      backendRefs: [{name: beta}]
+- {name: prefix, matches: [{path: {type: PathPrefix, value: /orders}}], backendRefs: [{name: alpha}]}
+- {name: exact, matches: [{path: {type: Exact, value: /orders/exact}}], backendRefs: [{name: beta}]}
+- {name: method, matches: [{path: {type: PathPrefix, value: /orders}, method: DELETE}], backendRefs: [{name: beta}]}
+- {name: header, matches: [{path: {type: PathPrefix, value: /orders}, headers: [{name: X-Env, value: canary}]}], backendRefs: [{name: beta}]}
+";
+
+const SHOP: &str = "\
+parentRefs: [{name: edge}]
+hostnames: [shop.example.com]
+rules: [{name: all, backendRefs: [{name: beta}]}]
 ";
 
 #[test]
 fn requests_go_where_the_most_specific_match_leads() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", MATCHED)])?;
+        let world = World::start(
+            scene,
+            &[("site.yaml", &site(MATCHED)), ("shop.yaml", &document("Route", "shop", SHOP))],
+        )?;
         let cases: [(Method, &str, Headers, Result<&str, u16>); 12] = [
             (Method::GET, "/orders", &[], Ok("alpha")),
             (Method::GET, "/orders/7", &[], Ok("alpha")),
