@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::reply::YAML;
@@ -18,6 +19,9 @@ use crate::document::kind::Kind;
 
 /// The largest body, in bytes: some 50,000 documents.
 const MAX_BODY: usize = 32 << 20;
+
+/// What is read of a larger one.
+const MAX_READ: usize = 4 * MAX_BODY;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,24 +103,34 @@ pub(super) fn form(headers: &HeaderMap) -> Result<Form, Problem> {
 
 /// Reads a whole body.
 pub(super) async fn bytes(body: Body) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            let mut source = std::error::Error::source(&error);
-            while let Some(error) = source {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    let problem = Problem::new(ProblemKind::TooLarge);
-                    return Err(problem.detail(format!("at most {} MiB are read", MAX_BODY >> 20)));
-                }
-                source = error.source();
-            }
-            Err(Problem::new(ProblemKind::InvalidRequest).detail(format!("the body broke off: {error}")))
-        }
-        Err(_) => {
-            let problem = Problem::new(ProblemKind::InvalidRequest);
-            Err(problem.detail(format!("the body did not arrive within {BODY_TIMEOUT:?}")))
+    tokio::time::timeout(BODY_TIMEOUT, read(body)).await.unwrap_or_else(|_| {
+        let problem = Problem::new(ProblemKind::InvalidRequest);
+        Err(problem.detail(format!("the body did not arrive within {BODY_TIMEOUT:?}")))
+    })
+}
+
+async fn read(mut body: Body) -> Result<Bytes, Problem> {
+    let (mut kept, mut size) = (BytesMut::new(), 0);
+    // What is too much is read on and forgotten: an answer to a client that is still sending would be lost with the connection.
+    while size <= MAX_READ
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|error| {
+            Problem::new(ProblemKind::InvalidRequest).detail(format!("the body broke off: {error}"))
+        })?;
+        let data = frame.into_data().unwrap_or_default();
+        size += data.len();
+        if size <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        } else {
+            kept = BytesMut::new();
         }
     }
+    if size > MAX_BODY {
+        let problem = Problem::new(ProblemKind::TooLarge);
+        return Err(problem.detail(format!("at most {} MiB are taken", MAX_BODY >> 20)));
+    }
+    Ok(kept.freeze())
 }
 
 /// Reads a body of JSON.
