@@ -28,7 +28,6 @@ use tonic::transport::Server;
 use crate::cache::Cache;
 use crate::fleet::Fleets;
 use crate::load::Loads;
-use crate::refusal::Refusals;
 use crate::resource::Kind;
 use crate::stream::Options;
 use crate::subscription::Variant;
@@ -57,9 +56,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 pub struct Context {
     /// Where snapshots come from.
     pub cache: Arc<Cache>,
-    /// What proxies have refused.
-    pub refusals: Arc<Refusals>,
-    /// Who is connected.
+    /// Who is connected, and what they have refused.
     pub fleets: Fleets,
     /// The streams that are open.
     pub clients: Arc<Clients>,

@@ -6,6 +6,7 @@
 
 pub mod figures;
 mod proxy;
+mod refusals;
 pub mod time;
 pub mod view;
 
@@ -21,9 +22,10 @@ use crate::snapshot::{Snapshot, Version};
 use crate::stream::Node;
 
 use self::figures::Figures;
-pub(crate) use self::proxy::{Answer, LinkId};
+use self::proxy::Standing;
+pub(crate) use self::proxy::{Answer, LinkId, Proxy};
 pub use self::proxy::{Cause, Refused};
-use self::proxy::{Proxy, Standing};
+use self::refusals::Refusals;
 pub use self::view::{FleetView, ProxyView, PushView, RefusedView, TypeView};
 
 /// The registry. Clones share it.
@@ -39,6 +41,7 @@ struct Registry {
     changes: watch::Sender<u64>,
     links: AtomicU64,
     figures: Figures,
+    refusals: Refusals,
 }
 
 /// One fleet: what it should have, and who is connected.
@@ -86,7 +89,7 @@ pub(crate) enum Push {
 
 impl Fleets {
     /// Enters a proxy whose stream has said who it is; it stays until the [`Link`] is dropped.
-    pub fn connected(&self, node: &Node, peer: Option<SocketAddr>) -> Link {
+    pub fn connected(&self, node: &Arc<Node>, peer: Option<SocketAddr>) -> Link {
         let id = LinkId(self.registry.links.fetch_add(1, Ordering::Relaxed));
         let proxy = Arc::new(Proxy::new(node, peer));
         let mut fleets = self.registry.lock();
@@ -94,7 +97,12 @@ impl Fleets {
         drop(fleets);
         self.registry.changed();
         let trial = proxy.trial.subscribe();
-        Link { id, fleet: node.fleet.clone(), proxy, trial, registry: Arc::clone(&self.registry) }
+        Link { id, proxy, trial, registry: Arc::clone(&self.registry) }
+    }
+
+    /// What a proxy has refused, on whatever stream, and does not have anything newer instead of.
+    pub fn refused_by(&self, node: &Node) -> BTreeMap<Kind, Refused> {
+        self.registry.refusals.of(node)
     }
 
     /// Every fleet that has a Gateway or a proxy, by name.
@@ -104,7 +112,8 @@ impl Fleets {
             fleets.iter().map(|(name, fleet)| (name.clone(), fleet.published.clone(), fleet.all())).collect()
         };
         // Made outside the lock: with ten thousand proxies it takes a while that no stream should wait.
-        fleets.into_iter().map(|(name, published, proxies)| view::fleet(name, published, &proxies)).collect()
+        let view = |(name, published, links): (_, _, Vec<_>)| view::fleet(name, published, &by_node(&links));
+        fleets.into_iter().map(view).collect()
     }
 
     /// What was counted.
@@ -152,19 +161,36 @@ impl Fleets {
         snapshot: &Arc<Snapshot>,
         other: &Snapshot,
     ) -> Vec<(LinkId, Answer)> {
-        let proxies = self.registry.lock().get(fleet).map(Fleet::all).unwrap_or_default();
-        let mut answers: BTreeMap<&str, (LinkId, Answer)> = BTreeMap::new();
-        for (id, proxy) in &proxies {
-            let answer = proxy.answer(snapshot, other);
-            match answers.get_mut(proxy.node.id.as_str()) {
-                Some((_, known)) => *known = known.clone().and(answer),
-                None => drop(answers.insert(&proxy.node.id, (*id, answer))),
-            }
-        }
-        let mut answers: Vec<_> = answers.into_values().collect();
+        let links = self.registry.lock().get(fleet).map(Fleet::all).unwrap_or_default();
+        let mut answers: Vec<(LinkId, Answer)> = by_node(&links)
+            .into_values()
+            .filter_map(|streams| {
+                let answers = streams.iter().map(|(_, proxy)| proxy.answer(snapshot, other));
+                Some((streams.first()?.0, answers.reduce(Answer::and)?))
+            })
+            .collect();
         answers.sort_by_key(|(id, _)| *id);
         answers
     }
+}
+
+/// The streams of each proxy, by `node.id`, the oldest first. A stream all of whose kinds the proxy has asked for again on a newer one is not
+/// among them: the proxy has given it up, and the connection has yet to be found dead.
+fn by_node(links: &[(LinkId, Arc<Proxy>)]) -> BTreeMap<&str, Vec<(LinkId, &Arc<Proxy>)>> {
+    let mut nodes: BTreeMap<&str, (BTreeSet<Kind>, Vec<(LinkId, &Arc<Proxy>)>)> = BTreeMap::new();
+    for (id, proxy) in links.iter().rev() {
+        let (newer, streams) = nodes.entry(&proxy.node.id).or_default();
+        let kinds = proxy.kinds();
+        if streams.is_empty() || kinds.is_empty() || kinds.iter().any(|kind| !newer.contains(kind)) {
+            newer.extend(kinds);
+            streams.push((*id, proxy));
+        }
+    }
+    let oldest_first = |(node, (_, mut streams)): (_, (_, Vec<_>))| {
+        streams.reverse();
+        (node, streams)
+    };
+    nodes.into_iter().map(oldest_first).collect()
 }
 
 impl Fleet {
@@ -187,13 +213,23 @@ impl Registry {
 #[derive(Debug)]
 pub struct Link {
     id: LinkId,
-    fleet: String,
     proxy: Arc<Proxy>,
     trial: watch::Receiver<Option<Arc<Snapshot>>>,
     registry: Arc<Registry>,
 }
 
 impl Link {
+    /// The stream's record.
+    pub(crate) fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// The proxy wants resources of this kind on this stream.
+    pub fn subscribed(&self, kind: Kind) {
+        let recalled = self.registry.refusals.of(&self.proxy.node).remove(&kind);
+        self.update(|standing| standing.subscribed(kind, recalled));
+    }
+
     /// A response with this version has been handed to the transport.
     pub fn sent(&self, kind: Kind, version: &Version) {
         self.registry.figures.sent(kind);
@@ -203,18 +239,23 @@ impl Link {
     /// The proxy has this version in force; `refuses` says whether it still refuses something else of this kind.
     pub fn accepted(&self, kind: Kind, version: &Version, refuses: bool) {
         self.registry.figures.accepted(kind);
+        if !refuses {
+            self.registry.refusals.clear(&self.proxy.node, kind);
+        }
         self.update(|standing| standing.accepted(kind, version, refuses));
     }
 
     /// The proxy has refused something; it keeps what it had.
     pub fn refused(&self, kind: Kind, refused: Refused) {
         self.registry.figures.refused(kind);
+        self.registry.refusals.record(&self.proxy.node, kind, refused.clone());
         self.update(|standing| standing.refused(kind, refused));
     }
 
-    /// The proxy has been sent everything of this snapshot that it wants, and has answered all of it, with yes or no.
-    pub fn settled(&self, snapshot: &Arc<Snapshot>) {
-        self.update(|standing| standing.settled(snapshot));
+    /// The proxy has been sent everything of this snapshot that it wants, and has answered all of it, with yes or no; `refuses` says of which
+    /// kinds it still refuses something.
+    pub fn settled(&self, snapshot: &Arc<Snapshot>, refuses: impl Fn(Kind) -> bool) {
+        self.update(|standing| standing.settled(snapshot, refuses));
     }
 
     /// The snapshot that this proxy is to try in place of the fleet's.
@@ -240,10 +281,10 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let mut fleets = self.registry.lock();
-        if let Some(fleet) = fleets.get_mut(&self.fleet) {
+        if let Some(fleet) = fleets.get_mut(&self.proxy.node.fleet) {
             fleet.proxies.remove(&self.id);
             if fleet.proxies.is_empty() && fleet.published.is_none() {
-                fleets.remove(&self.fleet);
+                fleets.remove(&self.proxy.node.fleet);
             }
         }
         drop(fleets);

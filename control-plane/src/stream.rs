@@ -131,7 +131,7 @@ pub struct Options {
 pub struct Stream {
     variant: Variant,
     options: Options,
-    node: Option<Node>,
+    node: Option<Arc<Node>>,
     snapshot: Option<Arc<Snapshot>>,
     /// Boxed, because a map reserves room for eleven at a time and most clients have five.
     subscriptions: BTreeMap<Kind, Box<Subscription>>,
@@ -157,7 +157,7 @@ impl Stream {
     }
 
     /// The client, once its first request is there.
-    pub fn node(&self) -> Option<&Node> {
+    pub fn node(&self) -> Option<&Arc<Node>> {
         self.node.as_ref()
     }
 
@@ -181,12 +181,12 @@ impl Stream {
     /// Takes the node from a stream's first request.
     ///
     /// Separate from [`Stream::receive`], because what the node refused earlier has to be recalled between the two.
-    pub fn identify(&mut self, request: &mut Request) -> Result<&Node, StreamError> {
+    pub fn identify(&mut self, request: &mut Request) -> Result<&Arc<Node>, StreamError> {
         let node = match (self.node.take(), request.node.take()) {
             (Some(node), _) => node,
             (None, Some(node)) if !node.id.is_empty() && !node.fleet.is_empty() => {
                 self.options.legacy_wildcard &= !node.user_agent.starts_with("gRPC");
-                node
+                Arc::new(node)
             }
             (None, _) => return Err(StreamError::NoNode),
         };

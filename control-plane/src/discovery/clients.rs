@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
-use crate::resource::Kind;
-use crate::snapshot::Version;
+use crate::fleet::Proxy;
 use crate::stream::Stream;
 
 /// Every open stream.
@@ -17,54 +15,13 @@ pub struct Clients {
     next: AtomicU64,
 }
 
-/// One stream, and what its client has said.
+/// One stream, and what is known about its client.
 #[derive(Debug)]
 pub(super) struct Client {
     /// Decides what to send.
     pub(super) stream: Stream,
-    /// The newest answer for each kind.
-    answers: Vec<(Kind, Answer)>,
-}
-
-/// What a client said about the newest response of a kind.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Answer {
-    /// When it accepted something last, and what version that made.
-    pub(super) accepted: Option<(SystemTime, Version)>,
-    /// When it refused something since, and why: in its own words, redacted.
-    pub(super) refused: Option<(SystemTime, String)>,
-}
-
-impl Client {
-    /// What the client said about this kind.
-    pub(super) fn answer(&self, kind: Kind) -> Answer {
-        let known = self.answers.iter().find(|(known, _)| *known == kind);
-        known.map(|(_, answer)| answer.clone()).unwrap_or_default()
-    }
-
-    /// The client has accepted a version; `refuses` says whether it still refuses something else of this kind.
-    pub(super) fn accepted(&mut self, kind: Kind, version: Version, refuses: bool, now: SystemTime) {
-        let answer = self.answer_mut(kind);
-        answer.accepted = Some((now, version));
-        if !refuses {
-            answer.refused = None;
-        }
-    }
-
-    /// The client has refused something.
-    pub(super) fn refused(&mut self, kind: Kind, reason: String, now: SystemTime) {
-        self.answer_mut(kind).refused = Some((now, reason));
-    }
-
-    fn answer_mut(&mut self, kind: Kind) -> &mut Answer {
-        let known = self.answers.iter().position(|(known, _)| *known == kind);
-        let position = known.unwrap_or_else(|| {
-            self.answers.push((kind, Answer::default()));
-            self.answers.len() - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "found or pushed just now")]
-        &mut self.answers[position].1
-    }
+    /// What the client has said, once it has said who it is.
+    pub(super) proxy: Option<Arc<Proxy>>,
 }
 
 impl Clients {
@@ -81,7 +38,7 @@ impl Clients {
     /// Enters a stream, which stays until what is returned is dropped; `None` if there are too many.
     pub(super) fn open(self: &Arc<Self>, stream: Stream) -> Option<Open> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let client = Arc::new(Mutex::new(Client { stream, answers: Vec::new() }));
+        let client = Arc::new(Mutex::new(Client { stream, proxy: None }));
         let mut open = self.lock();
         if open.len() >= self.limit {
             return None;
@@ -142,20 +99,5 @@ mod tests {
         drop(first);
         assert_eq!(clients.count(), 1);
         assert!(clients.open(stream()).is_some());
-    }
-
-    #[test]
-    fn a_refusal_stands_until_nothing_of_its_kind_is_refused() {
-        let clients = Arc::new(Clients::new(1));
-        let open = clients.open(stream()).unwrap();
-        let now = SystemTime::UNIX_EPOCH;
-        let mut client = open.client();
-        client.refused(Kind::Listener, "no".into(), now);
-        client.accepted(Kind::Route, "1".into(), false, now);
-        client.accepted(Kind::Listener, "2".into(), true, now);
-        assert_eq!(client.answer(Kind::Listener).refused, Some((now, "no".into())));
-        client.accepted(Kind::Listener, "3".into(), false, now);
-        assert_eq!(client.answer(Kind::Listener).refused, None);
-        assert_eq!(client.answer(Kind::Listener).accepted, Some((now, "3".into())));
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,11 +17,11 @@ use super::clients::{Client, Open};
 use super::peer::Peer;
 use super::{Context, MAX_REQUEST};
 use crate::fleet::{Link, Refused};
-use crate::refusal::{Refusal, redact::redact, trace::trace};
+use crate::refusal::{redact::redact, trace::trace};
 use crate::resource::Kind;
 use crate::snapshot::Snapshot;
-use crate::stream::{Event, Node, Options, Request, Response, Stream, StreamError};
-use crate::subscription::Variant;
+use crate::stream::{Event, Options, Request, Response, Stream, StreamError};
+use crate::subscription::{self, Variant};
 
 /// Requests taken in a row before other streams get their turn.
 const MAX_REQUESTS_AT_ONCE: usize = 64;
@@ -71,7 +71,6 @@ where
             open,
             context: Arc::clone(&self.context),
             peer,
-            node: None,
             link: None,
             snapshots: None,
             current: None,
@@ -95,8 +94,7 @@ struct Session<Q> {
     open: Open,
     context: Arc<Context>,
     peer: Peer,
-    /// This and the next two are there once the first request has said who it is from.
-    node: Option<Arc<Node>>,
+    /// This and the next are there once the first request has said who it is from.
     link: Option<Link>,
     snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
     /// What the stream works towards.
@@ -161,7 +159,7 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             if let (Some(link), Some(current)) = (&self.link, &self.current)
                 && self.client().stream.is_answered()
             {
-                link.settled(current);
+                link.settled(current, |kind| self.client().stream.refuses(kind));
             }
             tokio::task::consume_budget().await;
             tokio::select! {
@@ -204,39 +202,30 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             let retry_in = self.client().stream.retry_in();
             self.retry_at = retry_in.map(|delay| Instant::now() + delay);
         }
-        let (Some(node), Some(link)) = (&self.node, &self.link) else { return Ok(()) };
+        let Some(link) = &self.link else { return Ok(()) };
         match event {
-            Event::Subscribed(kind) => debug!(type_url = kind.type_url(), "subscribed"),
+            Event::Subscribed(kind) => {
+                debug!(type_url = kind.type_url(), "subscribed");
+                link.subscribed(kind);
+            }
             Event::Changed(kind) => debug!(type_url = kind.type_url(), "subscription changed"),
             Event::Stale(kind) => debug!(type_url = kind.type_url(), "answers an older response"),
             Event::Accepted(kind, version) => {
                 debug!(type_url = kind.type_url(), %version, "accepted");
-                let mut client = self.client();
-                let refuses = client.stream.refuses(kind);
-                client.accepted(kind, Arc::clone(&version), refuses, SystemTime::now());
-                drop(client);
+                let refuses = self.client().stream.refuses(kind);
                 link.accepted(kind, &version, refuses);
-                if !refuses {
-                    self.context.refusals.clear(node, kind);
-                }
             }
             Event::Refused(kind, refused, error) => {
                 let names = refused.resources.iter().map(|(name, _)| &**name);
                 let reason = redact(&error, names);
                 let (type_url, version) = (kind.type_url(), &refused.version);
-                let mut client = self.client();
-                let retried = client.stream.retry_in().is_some();
-                client.refused(kind, reason.clone(), SystemTime::now());
-                drop(client);
+                let retried = self.client().stream.retry_in().is_some();
                 let traced = |current: &Arc<Snapshot>| trace(current, kind, &refused.resources, &error);
                 let cause = self.current.as_ref().and_then(traced);
                 let (document, field) = cause.as_ref().map(|cause| (&cause.document, &cause.field)).unzip();
                 warn!(type_url, %version, reason, document, field, retried, "the proxy refused a push");
-                let resources = refused.resources.iter().cloned().collect();
-                let version = Arc::clone(version);
-                let told = reason.clone();
-                link.refused(kind, Refused { version, reason: told, resources, cause, retried });
-                self.context.refusals.record(node, kind, Refusal { refused, reason });
+                let subscription::Refused { version, resources } = refused;
+                link.refused(kind, Refused { version, reason, resources: resources.into(), cause, retried });
             }
             Event::NotServed(type_url) if type_url == Kind::Secret.type_url() => {
                 warn!(
@@ -253,11 +242,15 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
         self.span.record("node", &node.id).record("fleet", &node.fleet);
         // Here `node` is what the client claims to be and `peer` what it has proved. Whether the one may claim the other's fleet is to be
         // decided here, before anything is looked up for it; for now every peer that got through its handshake may be anything.
-        let refusals = self.context.refusals.of(&node);
-        self.client().stream.recall(refusals.into_iter().map(|(kind, refusal)| (kind, refusal.refused)));
-        self.link = Some(self.context.fleets.connected(&node, self.peer.address));
+        let refused = self.context.fleets.refused_by(&node).into_iter();
+        let recalled = refused.map(|(kind, Refused { version, resources, .. })| {
+            (kind, subscription::Refused { version, resources: resources.to_vec() })
+        });
+        self.client().stream.recall(recalled);
+        let link = self.context.fleets.connected(&node, self.peer.address);
+        self.client().proxy = Some(Arc::clone(link.proxy()));
+        self.link = Some(link);
         self.snapshots = Some(self.context.cache.subscribe(&node.fleet));
-        self.node = Some(Arc::new(node));
         let Peer { address, names } = &self.peer;
         info!(peer = address.as_ref().map(display), ?names, "connected");
         self.take_snapshot();
@@ -276,7 +269,8 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
         if snapshot.gateways().is_empty() {
             warn!("no Gateway has this proxy's node.cluster as its fleet: it is given nothing to serve");
         }
-        let local = self.node.as_ref().and_then(|node| node.filter_path.as_deref());
+        let node = self.client().stream.node().cloned();
+        let local = node.as_ref().and_then(|node| node.filter_path.as_deref());
         let snapshot = local.map_or(Arc::clone(&snapshot), |path| Arc::new(snapshot.with_local_module(path)));
         self.client().stream.update(snapshot);
     }

@@ -44,7 +44,6 @@ struct Harness {
 fn context(max_streams: usize, grace: Duration) -> Context {
     Context {
         cache: Arc::default(),
-        refusals: Arc::default(),
         fleets: Fleets::default(),
         clients: Arc::new(Clients::new(max_streams)),
         loads: Arc::default(),
@@ -159,7 +158,7 @@ async fn a_refusal_is_kept_redacted_until_something_newer_is_accepted() {
     let seen = crate::stream::Node { id: "edge-1".into(), fleet: "edge".into(), ..Default::default() };
     let refusals = async {
         loop {
-            let refusals = server.context.refusals.of(&seen);
+            let refusals = server.context.fleets.refused_by(&seen);
             if let Some(refusal) = refusals.get(&Kind::Listener) {
                 return refusal.clone();
             }
@@ -173,7 +172,7 @@ async fn a_refusal_is_kept_redacted_until_something_newer_is_accepted() {
     let response = proxy.next().await.unwrap();
     proxy.accept(Kind::Listener, &response).await;
     let cleared = async {
-        while !server.context.refusals.of(&seen).is_empty() {
+        while !server.context.fleets.refused_by(&seen).is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

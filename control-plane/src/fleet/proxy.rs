@@ -1,6 +1,5 @@
 //! What is known about one connected proxy.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -65,10 +64,10 @@ impl Answer {
     }
 }
 
-/// One connected proxy.
+/// One stream of a connected proxy. Most proxies have one; those that use separate services have one for each.
 #[derive(Debug)]
-pub(super) struct Proxy {
-    pub(super) node: Node,
+pub(crate) struct Proxy {
+    pub(super) node: Arc<Node>,
     pub(super) address: Option<SocketAddr>,
     pub(super) since: SystemTime,
     pub(super) trial: watch::Sender<Option<Arc<Snapshot>>>,
@@ -78,25 +77,37 @@ pub(super) struct Proxy {
 /// What it has been sent and what it said.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Standing {
-    pub(super) types: BTreeMap<Kind, TypeStanding>,
+    /// What it subscribes to, in the order of kinds. Not a map: there are thousands of these, and a map reserves room for eleven.
+    pub(super) types: Vec<(Kind, TypeStanding)>,
     /// The newest snapshot of which it has answered everything.
     pub(super) settled: Option<Arc<Snapshot>>,
 }
 
 /// The same for one type of resource.
 #[derive(Debug, Clone)]
-pub(super) struct TypeStanding {
+pub(crate) struct TypeStanding {
     pub(super) sent: Option<Version>,
-    pub(super) accepted: Option<Version>,
-    pub(super) refused: Option<Refused>,
+    /// The version that it accepted last, and when.
+    pub(crate) accepted: Option<(SystemTime, Version)>,
+    /// What it refuses. Boxed, because it is rare.
+    pub(crate) refused: Option<Box<Refusal>>,
     /// When any of these changed last.
     pub(super) since: SystemTime,
 }
 
+/// What a proxy has refused, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) at: SystemTime,
+    pub(crate) refused: Refused,
+    /// It was on an earlier stream.
+    recalled: bool,
+}
+
 impl Proxy {
-    pub(super) fn new(node: &Node, address: Option<SocketAddr>) -> Self {
+    pub(super) fn new(node: &Arc<Node>, address: Option<SocketAddr>) -> Self {
         Self {
-            node: node.clone(),
+            node: Arc::clone(node),
             address,
             since: SystemTime::now(),
             trial: watch::Sender::new(None),
@@ -110,6 +121,17 @@ impl Proxy {
 
     pub(super) fn standing(&self) -> Standing {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it said about one kind of resource.
+    pub(crate) fn said(&self, kind: Kind) -> Option<TypeStanding> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
+    }
+
+    /// The kinds that it subscribes to.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.types().map(|(kind, _)| kind).collect()
     }
 
     /// Gives it something to try, or takes that back.
@@ -129,24 +151,26 @@ impl Proxy {
 
     pub(super) fn answer(&self, snapshot: &Arc<Snapshot>, other: &Snapshot) -> Answer {
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        for (kind, TypeStanding { refused, .. }) in &standing.types {
-            if let Some(refused) = refused.as_ref().filter(|refused| !refused.retried) {
-                let new = refused.resources.iter().any(|(name, version)| {
-                    let in_set = |snapshot: &Snapshot| {
-                        snapshot.set(*kind).get(name).is_some_and(|resource| resource.version() == version)
-                    };
-                    in_set(snapshot) && !in_set(other)
-                });
-                if new {
-                    return Answer::Refused(self.node.id.clone(), *kind, refused.clone());
-                }
+        let refused = |(kind, standing): (Kind, &TypeStanding)| {
+            let refused = standing.refused.as_ref().map(|refusal| refusal.refused.clone());
+            refused.map(|refused| (kind, refused))
+        };
+        let (retried, refused): (Vec<_>, Vec<_>) =
+            standing.types().filter_map(refused).partition(|(_, refused)| refused.retried);
+        for (kind, refused) in refused {
+            let new = refused.resources.iter().any(|(name, version)| {
+                let in_set = |snapshot: &Snapshot| {
+                    snapshot.set(kind).get(name).is_some_and(|resource| resource.version() == version)
+                };
+                in_set(snapshot) && !in_set(other)
+            });
+            if new {
+                return Answer::Refused(self.node.id.clone(), kind, refused);
             }
         }
-        let retried =
-            standing.types.values().any(|standing| standing.refused.as_ref().is_some_and(|r| r.retried));
         match &standing.settled {
             None => Answer::Connecting,
-            Some(_) if retried => Answer::None,
+            Some(_) if !retried.is_empty() => Answer::None,
             Some(settled) if Arc::ptr_eq(settled, snapshot) => Answer::Accepted,
             Some(_) => Answer::None,
         }
@@ -154,54 +178,80 @@ impl Proxy {
 }
 
 impl Standing {
-    fn of(&mut self, kind: Kind) -> &mut TypeStanding {
-        self.types.entry(kind).or_insert_with(|| TypeStanding {
-            sent: None,
-            accepted: None,
-            refused: None,
-            since: SystemTime::now(),
+    /// What it subscribes to, in the order of kinds.
+    pub(super) fn types(&self) -> impl Iterator<Item = (Kind, &TypeStanding)> {
+        self.types.iter().map(|(kind, standing)| (*kind, standing))
+    }
+
+    fn get(&self, kind: Kind) -> Option<&TypeStanding> {
+        self.types().find(|(known, _)| *known == kind).map(|(_, standing)| standing)
+    }
+
+    /// Applies a change to what is known about a kind, and notes the time if it was one.
+    fn change(&mut self, kind: Kind, change: impl FnOnce(&mut TypeStanding, SystemTime) -> bool) -> bool {
+        let now = SystemTime::now();
+        let at = self.types.partition_point(|(known, _)| *known < kind);
+        if self.types.get(at).is_none_or(|(known, _)| *known != kind) {
+            let standing = TypeStanding { sent: None, accepted: None, refused: None, since: now };
+            self.types.reserve_exact(1);
+            self.types.insert(at, (kind, standing));
+        }
+        let Some((_, standing)) = self.types.get_mut(at) else { return false };
+        let changed = change(standing, now);
+        if changed {
+            standing.since = now;
+        }
+        changed
+    }
+
+    /// It wants resources of this kind, and refused `recalled` on an earlier stream.
+    pub(super) fn subscribed(&mut self, kind: Kind, recalled: Option<Refused>) -> bool {
+        self.change(kind, |standing, at| {
+            standing.refused = recalled.map(|refused| Box::new(Refusal { at, refused, recalled: true }));
+            true
         })
     }
 
     pub(super) fn sent(&mut self, kind: Kind, version: &Version) -> bool {
-        let standing = self.of(kind);
-        if standing.sent.as_ref() == Some(version) {
-            return false;
-        }
-        standing.sent = Some(Arc::clone(version));
-        standing.since = SystemTime::now();
-        true
+        self.change(kind, |standing, _| {
+            let changed = standing.sent.as_ref() != Some(version);
+            standing.sent = Some(Arc::clone(version));
+            changed
+        })
     }
 
     pub(super) fn accepted(&mut self, kind: Kind, version: &Version, refuses: bool) -> bool {
-        let standing = self.of(kind);
-        let clears = !refuses && standing.refused.is_some();
-        if standing.accepted.as_ref() == Some(version) && !clears {
-            return false;
-        }
-        standing.accepted = Some(Arc::clone(version));
-        if clears {
-            standing.refused = None;
-        }
-        standing.since = SystemTime::now();
-        true
+        self.change(kind, |standing, now| {
+            let clears = !refuses && standing.refused.is_some();
+            let known = standing.accepted.as_ref().is_some_and(|(_, known)| known == version);
+            if clears {
+                standing.refused = None;
+            }
+            standing.accepted = Some((now, Arc::clone(version)));
+            clears || !known
+        })
     }
 
     pub(super) fn refused(&mut self, kind: Kind, refused: Refused) -> bool {
-        let standing = self.of(kind);
-        if standing.refused.as_ref() == Some(&refused) {
-            return false;
-        }
-        standing.refused = Some(refused);
-        standing.since = SystemTime::now();
-        true
+        self.change(kind, |standing, at| {
+            let known = standing.refused.as_ref().is_some_and(|known| known.refused == refused);
+            standing.refused = Some(Box::new(Refusal { at, refused, recalled: false }));
+            !known
+        })
     }
 
-    pub(super) fn settled(&mut self, snapshot: &Arc<Snapshot>) -> bool {
+    /// It has answered all of `snapshot`. What it refused on an earlier stream and no longer `refuses` is over: it was not sent again, and
+    /// what it has instead need not be sent either.
+    pub(super) fn settled(&mut self, snapshot: &Arc<Snapshot>, refuses: impl Fn(Kind) -> bool) -> bool {
         if self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, snapshot)) {
             return false;
         }
         self.settled = Some(Arc::clone(snapshot));
+        for (kind, standing) in &mut self.types {
+            if standing.refused.as_ref().is_some_and(|refusal| refusal.recalled) && !refuses(*kind) {
+                standing.refused = None;
+            }
+        }
         true
     }
 }

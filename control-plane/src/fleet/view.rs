@@ -1,11 +1,12 @@
 //! The registry as others see it: what `spillway status` prints and the API answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::proxy::{LinkId, Proxy, Standing};
+use super::proxy::{LinkId, Proxy, Standing, TypeStanding};
 use super::time::rfc3339;
 use super::{Cause, Published, Push, Refused};
 
@@ -63,7 +64,7 @@ pub struct ProxyView {
     pub zone: String,
     /// Where it connects from.
     pub address: Option<String>,
-    /// When its stream began, as RFC 3339 writes it.
+    /// When the oldest of its streams began, as RFC 3339 writes it.
     pub connected_since: String,
     /// `node.user_agent_name`.
     pub user_agent: String,
@@ -110,11 +111,10 @@ pub struct RefusedView {
 pub(super) fn fleet(
     name: String,
     published: Option<Published>,
-    proxies: &[(LinkId, Arc<Proxy>)],
+    proxies: &BTreeMap<&str, Vec<(LinkId, &Arc<Proxy>)>>,
 ) -> FleetView {
-    let views = proxies.iter().map(|(id, one)| proxy(*id, one, published.as_ref()));
-    let mut views: Vec<_> = views.collect();
-    views.sort_by(|a, b| a.id.cmp(&b.id));
+    let views = proxies.values().filter_map(|streams| proxy(streams, published.as_ref()));
+    let views: Vec<_> = views.collect();
     let everywhere = published.as_ref().is_none_or(|published| published.push == Push::Everywhere);
     FleetView {
         fleet: name,
@@ -125,12 +125,13 @@ pub(super) fn fleet(
     }
 }
 
-fn push(push: Push, proxies: &[(LinkId, Arc<Proxy>)]) -> PushView {
+fn push(push: Push, proxies: &BTreeMap<&str, Vec<(LinkId, &Arc<Proxy>)>>) -> PushView {
     match push {
         Push::Everywhere => PushView::Everywhere,
         Push::Trying { in_use, canaries } => {
-            let tries = proxies.iter().filter(|(id, _)| canaries.contains(id));
-            PushView::Trying { in_use, canaries: tries.map(|(_, proxy)| proxy.node.id.clone()).collect() }
+            let tries =
+                proxies.iter().filter(|(_, streams)| streams.iter().any(|(id, _)| canaries.contains(id)));
+            PushView::Trying { in_use, canaries: tries.map(|(id, _)| (*id).to_owned()).collect() }
         }
         Push::Stopped { in_use, by, kind, refused } => {
             PushView::Stopped { in_use, by, type_url: kind.type_url().to_owned(), refused: refused.into() }
@@ -138,36 +139,43 @@ fn push(push: Push, proxies: &[(LinkId, Arc<Proxy>)]) -> PushView {
     }
 }
 
-fn proxy(id: LinkId, proxy: &Proxy, published: Option<&Published>) -> ProxyView {
-    let Standing { types, settled } = proxy.standing();
-    let refuses = types.values().any(|standing| standing.refused.is_some());
-    let current = match (published, &settled) {
-        (Some(Published { snapshot, push, .. }), Some(settled)) => {
-            *push == Push::Everywhere && Arc::ptr_eq(snapshot, settled)
-        }
-        // A fleet that no Gateway names gets nothing, and has that in force.
-        (published, _) => published.is_none(),
-    };
-    let canary = matches!(published.map(|published| &published.push), Some(Push::Trying { canaries, .. }) if canaries.contains(&id));
-    ProxyView {
-        id: proxy.node.id.clone(),
-        zone: proxy.node.zone.clone(),
-        address: proxy.address.map(|address| address.to_string()),
-        connected_since: rfc3339(proxy.since),
-        user_agent: proxy.node.user_agent.clone(),
-        in_force: current && !refuses,
-        canary,
+/// One proxy by all of its streams, the oldest first.
+fn proxy(streams: &[(LinkId, &Arc<Proxy>)], published: Option<&Published>) -> Option<ProxyView> {
+    let (_, first) = streams.first()?;
+    let mut types = BTreeMap::new();
+    let mut in_force = true;
+    for (_, stream) in streams {
+        let Standing { types: of_stream, settled } = stream.standing();
+        in_force &= match (published, &settled) {
+            (Some(Published { snapshot, push, .. }), Some(settled)) => {
+                *push == Push::Everywhere && Arc::ptr_eq(snapshot, settled)
+            }
+            // A fleet that no Gateway names gets nothing, and has that in force.
+            (published, _) => published.is_none(),
+        };
+        types.extend(of_stream);
+    }
+    let tries = |canaries: &[LinkId]| streams.iter().any(|(id, _)| canaries.contains(id));
+    let push = published.map(|published| &published.push);
+    Some(ProxyView {
+        id: first.node.id.clone(),
+        zone: first.node.zone.clone(),
+        address: first.address.map(|address| address.to_string()),
+        connected_since: rfc3339(first.since),
+        user_agent: first.node.user_agent.clone(),
+        in_force: in_force && types.values().all(|standing: &TypeStanding| standing.refused.is_none()),
+        canary: matches!(push, Some(Push::Trying { canaries, .. }) if tries(canaries)),
         types: types
             .into_iter()
             .map(|(kind, standing)| TypeView {
                 type_url: kind.type_url().to_owned(),
                 sent: standing.sent.map(|version| version.to_string()),
-                accepted: standing.accepted.map(|version| version.to_string()),
-                refused: standing.refused.map(RefusedView::from),
+                accepted: standing.accepted.map(|(_, version)| version.to_string()),
+                refused: standing.refused.map(|refusal| refusal.refused.into()),
                 since: rfc3339(standing.since),
             })
             .collect(),
-    }
+    })
 }
 
 impl From<Refused> for RefusedView {

@@ -383,7 +383,7 @@ fn line_7_the_node_of_the_first_request_is_remembered() {
     let mut later = Client::request(Listener, "", change(&[], &[]), None);
     later.node = None;
     assert_eq!(client.stream.receive(later.clone()), Ok(Event::Subscribed(Listener)));
-    assert_eq!(client.stream.node(), Some(&node()));
+    assert_eq!(client.stream.node(), Some(&Arc::new(node())));
 
     let mut nobody = Client::delta(&snapshot(&[]));
     assert_eq!(nobody.stream.receive(later.clone()), Err(StreamError::NoNode));

@@ -21,7 +21,6 @@ use crate::discovery::shutdown::Shutdown;
 use crate::discovery::{self, Context};
 use crate::fleet::Fleets;
 use crate::load::Loads;
-use crate::refusal::Refusals;
 use crate::tls::{Files, Rotation, ServerTls};
 
 /// The flags of the xDS port.
@@ -103,7 +102,6 @@ impl Port {
     pub(super) fn context(&self, cache: &Arc<Cache>, fleets: &Fleets, begun: CancellationToken) -> Context {
         Context {
             cache: Arc::clone(cache),
-            refusals: Arc::new(Refusals::default()),
             fleets: fleets.clone(),
             clients: Arc::new(Clients::new(self.max_streams)),
             loads: Arc::new(Loads::default()),

@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::status::v3::client_config::GenericXdsConfig
 use envoy_types::pb::google::protobuf::{Any, Timestamp};
 use prost::Message;
 
-use crate::discovery::clients::{Answer, Client};
+use crate::discovery::clients::Client;
 use crate::resource::Kind;
 use crate::snapshot::{Form, Name, Version};
 use crate::stream::Stream;
@@ -22,22 +22,25 @@ pub(super) fn resources(client: &Client, contents: bool) -> impl Iterator<Item =
             let wanted = contents && kind != Kind::Secret;
             version.filter(|_| wanted).and_then(|version| content(&client.stream, kind, name, version))
         };
-        let answer = client.answer(kind);
+        let said = client.proxy.as_ref().and_then(|proxy| proxy.said(kind));
+        let (accepted, refused) = said.map(|said| (said.accepted, said.refused)).unwrap_or_default();
+        let version_of = |version: Option<&Version>| version_info(client, version, accepted.as_ref());
         let (config_status, client_status) = statuses(standing);
-        let updated = answer.accepted.as_ref().filter(|_| standing.accepted.is_some());
+        let updated = accepted.as_ref().filter(|_| standing.accepted.is_some());
         let error_state = standing.refused.then(|| {
-            let (at, details) = answer.refused.clone().unwrap_or((UNIX_EPOCH, String::new()));
+            let told = refused.map(|refusal| (refusal.at, refusal.refused.reason));
+            let (at, details) = told.unwrap_or((UNIX_EPOCH, String::new()));
             UpdateFailureState {
                 failed_configuration: content(standing.sent),
                 last_update_attempt: timestamp(at),
                 details,
-                version_info: version_info(client, standing.sent, &answer),
+                version_info: version_of(standing.sent),
             }
         });
         GenericXdsConfig {
             type_url: kind.type_url().to_owned(),
             name: name.to_string(),
-            version_info: version_info(client, standing.accepted, &answer),
+            version_info: version_of(standing.accepted),
             xds_config: content(standing.accepted),
             last_updated: updated.and_then(|(at, _)| timestamp(*at)),
             config_status: config_status.into(),
@@ -61,10 +64,14 @@ fn statuses(standing: Standing<'_>) -> (ConfigStatus, ClientResourceStatus) {
 }
 
 /// In the delta variant a resource has a version, in the other a response has.
-fn version_info(client: &Client, version: Option<&Version>, answer: &Answer) -> String {
+fn version_info(
+    client: &Client,
+    version: Option<&Version>,
+    accepted: Option<&(SystemTime, Version)>,
+) -> String {
     let shown = match client.stream.variant() {
         Variant::Delta => version,
-        Variant::StateOfTheWorld => version.and(answer.accepted.as_ref().map(|(_, version)| version)),
+        Variant::StateOfTheWorld => version.and(accepted.map(|(_, version)| version)),
     };
     shown.map(ToString::to_string).unwrap_or_default()
 }

@@ -46,7 +46,8 @@ impl Scene {
     }
 
     fn connect(&self, id: &str) -> Link {
-        self.fleets.connected(&Node { id: id.into(), fleet: "edge".into(), ..Node::default() }, None)
+        self.fleets
+            .connected(&Arc::new(Node { id: id.into(), fleet: "edge".into(), ..Node::default() }), None)
     }
 
     /// What the fleet has.
@@ -99,8 +100,8 @@ fn a_snapshot_that_a_canary_accepts_goes_to_all() {
     scene.edit(GUARDED, "a", "1/s");
     let (mut one, mut two) = (scene.connect("one"), scene.connect("two"));
     let first = scene.in_use();
-    one.settled(&first);
-    two.settled(&first);
+    one.settled(&first, |_| false);
+    two.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "1/s");
     assert_eq!(scene.look(0), Some(5));
     let tried = scene.target(&mut one);
@@ -111,13 +112,13 @@ fn a_snapshot_that_a_canary_accepts_goes_to_all() {
     // Whoever connects meanwhile gets what was accepted.
     assert!(Arc::ptr_eq(&scene.target(&mut scene.connect("three")), &first));
 
-    one.settled(&tried);
+    one.settled(&tried, |_| false);
     assert_eq!(scene.look(1), None);
     assert!(Arc::ptr_eq(&scene.in_use(), &tried));
     assert!(Arc::ptr_eq(&scene.target(&mut one), &tried));
     assert!(Arc::ptr_eq(&scene.target(&mut two), &tried));
     assert_eq!(scene.push(), PushView::Everywhere);
-    two.settled(&tried);
+    two.settled(&tried, |_| false);
     assert!(scene.fleets.view()[0].in_force);
 }
 
@@ -127,13 +128,13 @@ fn a_refusal_stops_it_and_a_fixed_edit_starts_anew() {
     scene.edit(GUARDED, "a", "1/s");
     let (mut one, mut two) = (scene.connect("one"), scene.connect("two"));
     let first = scene.in_use();
-    one.settled(&first);
-    two.settled(&first);
+    one.settled(&first, |_| false);
+    two.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "1/s");
     scene.look(0);
     let tried = scene.target(&mut one);
     refuse(&one, Kind::Route, &tried);
-    one.settled(&tried);
+    one.settled(&tried, |_| false);
     assert_eq!(scene.look(1), None);
     assert!(matches!(scene.push(), PushView::Stopped { in_use: 1, by, .. } if by == "one"));
     for link in [&mut one, &mut two, &mut scene.connect("three")] {
@@ -146,12 +147,12 @@ fn a_refusal_stops_it_and_a_fixed_edit_starts_anew() {
     assert!(matches!(scene.push(), PushView::Stopped { in_use: 1, .. }));
 
     one.accepted(Kind::Route, first.set(Kind::Route).version(), false);
-    one.settled(&first);
+    one.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "2/s");
     scene.look(3);
     let fixed = scene.target(&mut one);
     assert!(!Arc::ptr_eq(&fixed, &first));
-    one.settled(&fixed);
+    one.settled(&fixed, |_| false);
     scene.look(4);
     assert!(Arc::ptr_eq(&scene.in_use(), &fixed));
     assert_eq!(scene.push(), PushView::Everywhere);
@@ -163,7 +164,7 @@ fn an_edit_taken_back_needs_no_trial() {
     scene.edit(GUARDED, "a", "1/s");
     let mut one = scene.connect("one");
     let first = scene.in_use();
-    one.settled(&first);
+    one.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "1/s");
     scene.look(0);
     let tried = scene.target(&mut one);
@@ -182,11 +183,11 @@ fn what_was_refused_before_and_has_not_changed_is_not_held_against_an_edit() {
     let mut one = scene.connect("one");
     let first = scene.in_use();
     refuse(&one, Kind::Listener, &first);
-    one.settled(&first);
+    one.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "1/s");
     scene.look(0);
     let tried = scene.target(&mut one);
-    one.settled(&tried);
+    one.settled(&tried, |_| false);
     scene.look(1);
     assert!(Arc::ptr_eq(&scene.in_use(), &tried));
 }
@@ -197,7 +198,7 @@ fn a_filter_that_some_have_tried_is_replaced_by_the_old_one_with_a_newer_revisio
     scene.edit(GUARDED, "a", "1/s");
     let mut one = scene.connect("one");
     let first = scene.in_use();
-    one.settled(&first);
+    one.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "9/s");
     scene.look(0);
     let tried = scene.target(&mut one);
@@ -217,7 +218,7 @@ fn taking_the_guard_away_ends_the_trial() {
     scene.edit(GUARDED, "a", "1/s");
     let mut one = scene.connect("one");
     let first = scene.in_use();
-    one.settled(&first);
+    one.settled(&first, |_| false);
     scene.edit(GUARDED, "b", "1/s");
     scene.look(0);
     scene.edit("", "b", "1/s");
