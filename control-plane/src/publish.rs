@@ -14,18 +14,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
 use crate::cache::Cache;
+use crate::dns::Located;
 use crate::fleet::Fleets;
 use crate::snapshot::build::Builder;
-use crate::store::Accepted;
 
 use self::publisher::Publisher;
 
 /// The least time between two looks at proxies that try something. Thousands of them may answer at once.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Publishes a snapshot for every fleet now and whenever there are newer documents, until there can be none.
+/// Publishes a snapshot for every fleet whenever there are newer documents, or names in them lead elsewhere, until there can be none.
 pub async fn run(
-    mut newest: watch::Receiver<Arc<Accepted>>,
+    mut newest: watch::Receiver<Option<Located>>,
     builder: Builder,
     cache: Arc<Cache>,
     fleets: Fleets,
@@ -47,11 +47,12 @@ pub async fn run(
             () = reached(look_at), if tried => {}
         }
         proxies.mark_unchanged();
-        let edited = edited.then(|| Arc::clone(&newest.borrow_and_update()));
+        let edited = edited.then(|| newest.borrow_and_update().clone()).flatten();
         let now = start.elapsed();
         // Encoding a large model takes milliseconds of computing that streams should not wait for.
         let done = tokio::task::spawn_blocking(move || {
-            if let Some(accepted) = edited {
+            if let Some(Located { accepted, addresses }) = edited {
+                publisher.located(addresses);
                 publisher.edited(&accepted);
             }
             let next = publisher.look(now);

@@ -242,6 +242,8 @@ pub struct Snapshot {
     secrets: Arc<ResourceSet>,
     clusters: Arc<ResourceSet>,
     endpoints: Arc<ResourceSet>,
+    /// The endpoints for proxies of zones that make a difference.
+    near: BTreeMap<Name, Arc<ResourceSet>>,
     listeners: Arc<ResourceSet>,
     routes: Arc<ResourceSet>,
     extension_configs: Arc<ResourceSet>,
@@ -252,6 +254,7 @@ pub struct Snapshot {
 /// One Gateway's filter, before it is decided where the module comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Filter {
+    /// Whose revision it has: the Gateway, or a name below it.
     gateway: Name,
     name: Name,
     configuration: Arc<str>,
@@ -314,12 +317,23 @@ impl Snapshot {
             secrets: Arc::clone(&self.secrets),
             clusters: Arc::clone(&self.clusters),
             endpoints: Arc::clone(&self.endpoints),
+            near: self.near.clone(),
             listeners: Arc::clone(&self.listeners),
             routes: Arc::clone(&self.routes),
             extension_configs: Arc::new(build::local_filters(&self.filters, path)),
             filters: Arc::clone(&self.filters),
             origin: self.origin.clone(),
         }
+    }
+
+    /// The snapshot for a proxy that stands in a zone.
+    #[must_use]
+    pub fn for_zone(self: &Arc<Self>, zone: &str) -> Arc<Self> {
+        let near = self
+            .near
+            .get(zone)
+            .map(|endpoints| Arc::new(Self { endpoints: Arc::clone(endpoints), ..Self::clone(self) }));
+        near.unwrap_or_else(|| Arc::clone(self))
     }
 
     /// The same snapshot, made of the sets and resources of `last` wherever they are equal. Streams notice by identity that there is
@@ -332,17 +346,23 @@ impl Snapshot {
             secrets,
             clusters,
             endpoints,
+            near,
             listeners,
             routes,
             extension_configs,
             filters,
             origin,
         } = self;
+        let near = near.into_iter().map(|(zone, set)| {
+            let known = last.near.get(&zone).map_or_else(|| Arc::clone(&set), |last| share(&set, last));
+            (zone, known)
+        });
         Self {
             gateways,
             secrets: share(&secrets, &last.secrets),
             clusters: share(&clusters, &last.clusters),
             endpoints: share(&endpoints, &last.endpoints),
+            near: near.collect(),
             listeners: share(&listeners, &last.listeners),
             routes: share(&routes, &last.routes),
             extension_configs: share(&extension_configs, &last.extension_configs),

@@ -143,6 +143,9 @@ impl fmt::Display for Rate {
 pub struct Ratio(u16);
 
 impl Ratio {
+    /// `50%`.
+    pub const HALF: Self = Self(5_000);
+
     /// The share in hundredths of a percent, 0 to 10,000.
     pub const fn basis_points(self) -> u16 {
         self.0

@@ -1,6 +1,7 @@
 //! `spillway serve`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -15,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
+use crate::dns::{self, Kept, NameServers};
 use crate::fleet::Fleets;
 use crate::module::FilterModule;
 use crate::publish;
@@ -42,6 +45,9 @@ pub(super) struct Serve {
     xds: xds::Xds,
     #[command(flatten)]
     admin: admin::AdminPort,
+    /// A name server for the names in Backends, instead of those of the system; can be given several times
+    #[arg(long = "name-server", value_name = "ADDRESS:PORT")]
+    name_servers: Vec<SocketAddr>,
     /// The Wasm module that proxies load, instead of the one in this binary
     #[arg(long, value_name = "FILE.wasm")]
     filter: Option<PathBuf>,
@@ -83,11 +89,16 @@ impl Serve {
             Err(OpenError::State(error)) => return Err(error).context("--state"),
         };
 
+        let name_servers = NameServers::new(&self.name_servers)?;
+        let kept =
+            self.state.as_deref().map(Kept::kept_in).transpose().context("--state")?.unwrap_or_default();
         descriptors::raise(xds.max_streams);
         let cache = Arc::new(Cache::default());
         let fleets = Fleets::default();
         let builder = Builder::new(module.sha256(), revisions);
-        tasks.spawn(publish::run(store.subscribe(), builder, Arc::clone(&cache), fleets.clone()));
+        let (located, newest) = watch::channel(None);
+        tasks.spawn(dns::run(store.subscribe(), name_servers, kept, located));
+        tasks.spawn(publish::run(newest, builder, Arc::clone(&cache), fleets.clone()));
 
         let context = Arc::new(xds.context(&cache, &fleets, shutdown.clone()));
         let xds = xds.serve(&context, module.routes(), &mut tasks)?;

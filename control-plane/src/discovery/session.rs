@@ -270,6 +270,7 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             warn!("no Gateway has this proxy's node.cluster as its fleet: it is given nothing to serve");
         }
         let node = self.client().stream.node().cloned();
+        let snapshot = node.as_ref().map_or(Arc::clone(&snapshot), |node| snapshot.for_zone(&node.zone));
         let local = node.as_ref().and_then(|node| node.filter_path.as_deref());
         let snapshot = local.map_or(Arc::clone(&snapshot), |path| Arc::new(snapshot.with_local_module(path)));
         self.client().stream.update(snapshot);

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::guard::{Guard, Trial, Verdict};
 use crate::cache::Cache;
+use crate::dns::Addresses;
 use crate::fleet::{Answer, Fleets, LinkId, Published, Push, Refused};
 use crate::model::Model;
 use crate::resource::Kind;
@@ -58,6 +59,11 @@ impl Publisher {
         let trying =
             |state: &State| matches!(state.attempt, Some(Attempt { outcome: Outcome::Trying { .. }, .. }));
         self.states.values().any(trying)
+    }
+
+    /// Takes what the names in the next documents lead to.
+    pub(super) fn located(&mut self, addresses: Arc<Addresses>) {
+        self.builder.locate(addresses);
     }
 
     /// Takes new documents.

@@ -1,19 +1,23 @@
 //! From a model to one snapshot a fleet.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use spillway_policy::config::Configuration;
+use spillway_policy::unit::Ratio;
 
+use crate::dns::Addresses;
 use crate::document::kind::{Backend, Gateway, Protocol};
-use crate::model::Model;
+use crate::model::{Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
-use crate::resource::{cluster, endpoint, listener, proxyless, route};
+use crate::resource::{cluster, endpoint, listener, proxyless, route, secret};
 
 use super::memo::{FromBackend, FromGateway, Memo};
 use super::origin::Origin;
 use super::revision::Revisions;
-use super::{Filter, Resource, ResourceSet, Snapshot};
+use super::{Filter, Name, Resource, ResourceSet, Snapshot};
 
 /// Builds snapshots, and remembers the last ones: what did not change keeps its bytes in memory and its identity.
 #[derive(Debug)]
@@ -22,12 +26,24 @@ pub struct Builder {
     revisions: Revisions,
     last: BTreeMap<String, Arc<Snapshot>>,
     memo: Memo,
+    addresses: Arc<Addresses>,
 }
 
 impl Builder {
     /// A builder whose filters use the module with this SHA-256 (hexadecimal).
     pub fn new(module_sha256: &str, revisions: Revisions) -> Self {
-        Self { module_sha256: module_sha256.into(), revisions, last: BTreeMap::new(), memo: Memo::default() }
+        Self {
+            module_sha256: module_sha256.into(),
+            revisions,
+            last: BTreeMap::new(),
+            memo: Memo::default(),
+            addresses: Arc::default(),
+        }
+    }
+
+    /// From now on these are the endpoints of Backends that name a host in the DNS.
+    pub fn locate(&mut self, addresses: Arc<Addresses>) {
+        self.addresses = addresses;
     }
 
     /// The snapshot of every fleet that has a Gateway. `now` is wall-clock time in milliseconds; see [`Revisions`].
@@ -94,20 +110,31 @@ impl Builder {
             listeners.extend(made.listeners);
             routes.extend(made.routes);
             backends.extend(model.backends_of(name));
-            filters.push(self.filter(model, name, now));
+            let whole = model.filter_configuration(name);
+            filters.push(self.filter(whole, name, extension_config::name(name), now));
+            if let Some(key) = model.key_configuration(name) {
+                let revision_of = format!("{name}/key");
+                filters.push(self.filter(key, &revision_of, extension_config::key_name(name), now));
+            }
         }
-        let (mut clusters, mut endpoints) = (Vec::new(), Vec::new());
-        for (name, backend) in backends {
-            let made = self.memo.backend(name, backend, || from_backend(name, backend));
-            clusters.push(made.cluster);
-            endpoints.push(made.endpoints);
-        }
+        let budgets = model.retry_budgets();
+        let certificates = model.certificates_of(gateways, backends.values().map(|backend| &***backend));
+        let backends: Vec<_> = backends
+            .into_iter()
+            .map(|(name, backend)| {
+                let found = backend.dns().and_then(|dns| self.addresses.get(dns));
+                let budget = budgets.get(name).copied();
+                self.memo.backend(name, backend, found, budget, || from_backend(name, backend, found, budget))
+            })
+            .collect();
         Snapshot {
             gateways: gateways.iter().map(|name| (*name).into()).collect(),
-            // Certificates are not available yet.
-            secrets: Arc::default(),
-            clusters: set(clusters),
-            endpoints: set(endpoints),
+            secrets: set(certificates.into_iter().flat_map(|(name, certificate)| {
+                self.memo.secrets(name, certificate, || from_certificate(name, certificate))
+            })),
+            clusters: set(backends.iter().map(|made| Arc::clone(&made.cluster))),
+            endpoints: set(backends.iter().map(|made| Arc::clone(&made.endpoints))),
+            near: near(&backends),
             listeners: set(listeners),
             routes: set(routes),
             extension_configs: self.extension_configs(&filters),
@@ -116,14 +143,19 @@ impl Builder {
         }
     }
 
-    fn filter(&mut self, model: &Model, gateway: &str, now: u64) -> Filter {
-        let mut configuration = model.filter_configuration(gateway);
-        configuration.revision = 0;
+    /// `revision_of` is a name of its own for each configuration that changes by itself.
+    fn filter(
+        &mut self,
+        mut configuration: Configuration,
+        revision_of: &str,
+        name: String,
+        now: u64,
+    ) -> Filter {
         // A different module reads the same configuration anew, so it counts as a change.
         let content = json(&configuration);
-        configuration.revision = self.revisions.of(gateway, &[&content, &self.module_sha256], now);
+        configuration.revision = self.revisions.of(revision_of, &[&content, &self.module_sha256], now);
         let configuration = json(&configuration).into();
-        Filter { gateway: gateway.into(), name: extension_config::name(gateway).into(), configuration }
+        Filter { gateway: revision_of.into(), name: name.into(), configuration }
     }
 }
 
@@ -149,15 +181,18 @@ fn from_gateway(model: &Model, name: &str, gateway: &Gateway) -> FromGateway {
         let attachments: Vec<_> = model.routes_of(name, one).collect();
         let route_config = listener::route_config_name(one);
         let config = match one.protocol {
-            Protocol::Http => {
-                let listener = listener::listener(name, one);
-                made.listeners.push(Arc::new(Resource::new(&listener::resource_name(one), &listener)));
-                route::route_config(&route_config, &attachments)
-            }
             Protocol::Proxyless => {
                 let listener = |name: &String| Arc::new(Resource::new(name, &proxyless::listener(name, one)));
                 made.listeners.extend(proxyless::names(one).iter().map(listener));
                 proxyless::route_config(one, &attachments)
+            }
+            Protocol::Http | Protocol::Https | Protocol::Tcp | Protocol::Tls => {
+                let listener = listener::listener(name, one, &attachments);
+                made.listeners.push(Arc::new(Resource::new(&listener::resource_name(one), &listener)));
+                if !one.protocol.is_http() {
+                    continue;
+                }
+                route::route_config(&route_config, one, &attachments)
             }
         };
         made.routes.push(Arc::new(Resource::of(&route_config, &route::any(config))));
@@ -166,11 +201,43 @@ fn from_gateway(model: &Model, name: &str, gateway: &Gateway) -> FromGateway {
 }
 
 /// Nothing else may go into these resources.
-fn from_backend(name: &str, backend: &Backend) -> FromBackend {
+fn from_backend(
+    name: &str,
+    backend: &Backend,
+    found: Option<&Arc<[IpAddr]>>,
+    budget: Option<Ratio>,
+) -> FromBackend {
+    let endpoints = match backend.dns() {
+        Some(dns) => {
+            found.into_iter().flat_map(|found| found.iter()).map(|address| dns.endpoint(*address)).collect()
+        }
+        None => Cow::Borrowed(backend.endpoints()),
+    };
+    let assignment = |near| Arc::new(Resource::new(name, &endpoint::load_assignment(name, &endpoints, near)));
+    let zones = endpoints.iter().filter_map(|endpoint| endpoint.zone.as_deref());
+    let zones = zones.filter(|_| backend.load_balancing.zone_aware).collect::<BTreeSet<_>>();
     FromBackend {
-        cluster: Arc::new(Resource::new(name, &cluster::cluster(name, backend))),
-        endpoints: Arc::new(Resource::new(name, &endpoint::load_assignment(name, backend))),
+        cluster: Arc::new(Resource::new(
+            name,
+            &cluster::within(budget, cluster::cluster(name, backend, &endpoints)),
+        )),
+        endpoints: assignment(None),
+        near: zones.into_iter().map(|zone| (zone.into(), assignment(Some(zone)))).collect(),
     }
+}
+
+/// The endpoints of all Backends for proxies of each zone that makes a difference to one of them.
+fn near(backends: &[FromBackend]) -> BTreeMap<Name, Arc<ResourceSet>> {
+    let zones: BTreeSet<_> = backends.iter().flat_map(|made| made.near.keys()).collect();
+    let of =
+        |zone| backends.iter().map(move |made| Arc::clone(made.near.get(zone).unwrap_or(&made.endpoints)));
+    zones.into_iter().map(|zone| (Arc::clone(zone), set(of(zone)))).collect()
+}
+
+/// Nothing else may go into these resources.
+fn from_certificate(name: &str, certificate: &Certificate) -> Vec<Arc<Resource>> {
+    let secrets = secret::secrets(name, certificate);
+    secrets.iter().map(|secret| Arc::new(Resource::new(&secret.name, secret))).collect()
 }
 
 fn set(resources: impl IntoIterator<Item = Arc<Resource>>) -> Arc<ResourceSet> {

@@ -3,12 +3,13 @@
 //! Documents are compared by identity: one that was not edited is the same in the next model. Holding on to them here keeps their places
 //! from being given to others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Resource;
+use super::{Name, Resource};
 use crate::document::kind::{Backend, Gateway};
-use crate::model::{AttachedRoutes, Model};
+use crate::model::{AttachedRoutes, Certificate, Model};
 
 /// What was made in the last build, and what has been in this one.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub(super) struct Memo {
 struct Made {
     gateways: HashMap<String, OfGateway>,
     backends: HashMap<String, OfBackend>,
+    certificates: HashMap<String, OfCertificate>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,16 +40,26 @@ pub(super) struct FromGateway {
 }
 
 #[derive(Debug, Clone)]
+struct OfCertificate {
+    certificate: Arc<Certificate>,
+    secrets: Vec<Arc<Resource>>,
+}
+
+#[derive(Debug, Clone)]
 struct OfBackend {
     backend: Arc<Backend>,
+    addresses: Option<Arc<[IpAddr]>>,
+    budget: Option<Ratio>,
     resources: FromBackend,
 }
 
-/// What is made of a Backend and of nothing else.
+/// What is made of a Backend, and of what its name in the DNS stands for.
 #[derive(Debug, Clone)]
 pub(super) struct FromBackend {
     pub(super) cluster: Arc<Resource>,
     pub(super) endpoints: Arc<Resource>,
+    /// The endpoints for proxies of zones that make a difference.
+    pub(super) near: BTreeMap<Name, Arc<Resource>>,
 }
 
 impl Memo {
@@ -80,19 +92,47 @@ impl Memo {
         resources
     }
 
-    /// The resources of a Backend, which `make` makes if it has changed.
+    /// The resources of a Backend, which `make` makes if it has changed, or the addresses have, or the budget for retries has.
     pub(super) fn backend(
         &mut self,
         name: &str,
         backend: &Arc<Backend>,
+        addresses: Option<&Arc<[IpAddr]>>,
+        budget: Option<Ratio>,
         make: impl FnOnce() -> FromBackend,
     ) -> FromBackend {
         // Several fleets may use it.
         let known = self.current.backends.get(name).or_else(|| self.last.backends.get(name));
-        let known = known.filter(|known| Arc::ptr_eq(&known.backend, backend));
+        let same = |known: &&OfBackend| {
+            Arc::ptr_eq(&known.backend, backend)
+                && known.addresses.as_ref() == addresses
+                && known.budget == budget
+        };
+        let known = known.filter(same);
         let resources = known.map_or_else(make, |known| known.resources.clone());
-        let entry = OfBackend { backend: Arc::clone(backend), resources: resources.clone() };
+        let entry = OfBackend {
+            backend: Arc::clone(backend),
+            addresses: addresses.map(Arc::clone),
+            budget,
+            resources: resources.clone(),
+        };
         self.current.backends.insert(name.to_owned(), entry);
         resources
+    }
+
+    /// The secrets of a Certificate, which `make` makes if it or its files have changed.
+    pub(super) fn secrets(
+        &mut self,
+        name: &str,
+        certificate: &Arc<Certificate>,
+        make: impl FnOnce() -> Vec<Arc<Resource>>,
+    ) -> Vec<Arc<Resource>> {
+        // Several fleets may use it.
+        let known = self.current.certificates.get(name).or_else(|| self.last.certificates.get(name));
+        let known = known.filter(|known| Arc::ptr_eq(&known.certificate, certificate));
+        let secrets = known.map_or_else(make, |known| known.secrets.clone());
+        let entry = OfCertificate { certificate: Arc::clone(certificate), secrets: secrets.clone() };
+        self.current.certificates.insert(name.to_owned(), entry);
+        secrets
     }
 }

@@ -1,12 +1,21 @@
 //! Who answers requests.
 
-use std::num::NonZeroU32;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spillway_policy::config::NotYet;
 
+use super::BackendTls;
 use crate::document::syntax;
+
+mod balancing;
+mod discovery;
+mod health;
+mod pool;
+
+pub use self::balancing::{BalancingPolicy, LoadBalancing};
+pub(crate) use self::balancing::{MAX_UNITS, units_of_weight};
+pub use self::discovery::{Discovery, Dns};
+pub use self::health::{GrpcCheck, HealthCheck, HttpCheck, OutlierDetection, TcpCheck};
+pub use self::pool::ConnectionPool;
 
 /// One upstream service.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -15,20 +24,34 @@ pub struct Backend {
     /// What is spoken to the endpoints; `HTTP1` where not given.
     #[serde(default)]
     pub protocol: BackendProtocol,
-    /// Where it runs. Empty: every request is answered 503.
-    pub endpoints: Vec<Endpoint>,
-    /// Endpoints found elsewhere.
-    pub discovery: Option<NotYet>,
+    /// Where it runs, unless `discovery` finds out. Empty: every request is answered 503.
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// Endpoints found elsewhere, in place of `endpoints`.
+    pub discovery: Option<Discovery>,
     /// How endpoints are chosen.
-    pub load_balancing: Option<NotYet>,
-    /// Active checks.
-    pub health_check: Option<NotYet>,
-    /// Passive checks.
-    pub outlier_detection: Option<NotYet>,
+    #[serde(default)]
+    pub load_balancing: LoadBalancing,
+    /// Active checks; none where not given.
+    pub health_check: Option<HealthCheck>,
+    /// Passive checks; none where not given.
+    pub outlier_detection: Option<OutlierDetection>,
     /// Bounds on connections and requests.
-    pub connection_pool: Option<NotYet>,
-    /// TLS to the endpoints.
-    pub tls: Option<NotYet>,
+    #[serde(default)]
+    pub connection_pool: ConnectionPool,
+    /// TLS to the endpoints; plain where not given.
+    pub tls: Option<BackendTls>,
+}
+
+impl Backend {
+    /// The endpoints that the document lists.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.endpoints.as_deref().unwrap_or_default()
+    }
+
+    /// The name in the DNS under which the endpoints are found.
+    pub fn dns(&self) -> Option<&Dns> {
+        self.discovery.as_ref()?.dns.as_ref()
+    }
 }
 
 /// What a Backend speaks.
@@ -44,6 +67,9 @@ pub enum BackendProtocol {
     /// gRPC.
     #[serde(rename = "GRPC")]
     Grpc,
+    /// Bytes; for listeners that speak `TCP` or `TLS`.
+    #[serde(rename = "TCP")]
+    Tcp,
 }
 
 /// One instance of a Backend.
@@ -56,13 +82,15 @@ pub struct Endpoint {
     pub address: std::net::IpAddr,
     /// 1 to 65535.
     pub port: std::num::NonZeroU16,
-    /// Relative to the other endpoints, 1 where not given.
-    #[serde(default = "one_weight", deserialize_with = "syntax::endpoint_weight")]
-    pub weight: NonZeroU32,
-    /// Where it stands.
-    pub zone: Option<NotYet>,
+    /// Relative to the other endpoints, 1 where not given. 0: draining, no new sessions; those that it has go on.
+    #[serde(default = "one_weight")]
+    pub weight: u32,
+    /// Where it stands; compared with the zone of proxies (`spillway bootstrap --zone`).
+    #[serde(default, deserialize_with = "syntax::zone")]
+    #[schemars(length(min = 1, max = 253))]
+    pub zone: Option<String>,
 }
 
-fn one_weight() -> NonZeroU32 {
-    NonZeroU32::MIN
+fn one_weight() -> u32 {
+    1
 }
