@@ -7,13 +7,14 @@ use serde::de::IgnoredAny;
 
 mod de;
 pub mod diagnostic;
+pub(crate) mod expression;
 pub mod kind;
 pub mod reference;
 mod scalar;
 pub mod schema;
 mod segment;
 mod suggest;
-mod syntax;
+pub(crate) mod syntax;
 mod text;
 mod tree;
 mod yaml;
@@ -209,6 +210,7 @@ fn read_spec(kind: Kind, node: &mut Node, problems: &mut Vec<Problem>) -> Option
         Kind::Route => as_spec(node, problems, Spec::Route),
         Kind::Backend => as_spec(node, problems, Spec::Backend),
         Kind::TrafficPolicy => as_spec(node, problems, Spec::TrafficPolicy),
+        Kind::Certificate => as_spec(node, problems, Spec::Certificate),
     }
 }
 
@@ -284,6 +286,11 @@ impl Document {
         let tainted =
             |field: &&'static str| self.tree().find(&[path, &[Step::Field(field)]].concat()).tainted;
         !fields.iter().any(tainted)
+    }
+
+    /// The directory of the file in which it stands: what paths in it are relative to.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.source.name().parent().unwrap_or(std::path::Path::new(""))
     }
 
     /// Where a field is, as `file:line`.

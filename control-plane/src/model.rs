@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use spillway_policy::config::{Configuration, Policy, Scope};
+use spillway_policy::unit::Ratio;
 
+use crate::document::Document;
 use crate::document::kind::{
-    Backend, Gateway, Kind, Listener, Route, Spec, TargetKind, TargetRef, TrafficPolicy,
+    Backend, Gateway, HashKey, Kind, Listener, Route, Rule, Spec, TargetKind, TargetRef, TrafficPolicy,
 };
+use crate::keychain::{Files, Keychain, Material};
 
 mod build;
 pub mod corpus;
@@ -27,8 +30,19 @@ pub struct Model {
     pub backends: BTreeMap<String, Arc<Backend>>,
     /// By name; the order in which their rules are asked.
     pub policies: BTreeMap<String, Arc<TrafficPolicy>>,
+    /// By name.
+    pub certificates: BTreeMap<String, Arc<Certificate>>,
     /// The routes that name a Gateway, by the Gateway's name and their own.
     attached: BTreeMap<String, Arc<AttachedRoutes>>,
+}
+
+/// The files of a Certificate, and what is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Where they are.
+    pub files: Files,
+    /// What is in them; `None` if it does not matter what the documents are read for.
+    pub material: Option<Arc<Material>>,
 }
 
 /// Routes by name.
@@ -45,9 +59,21 @@ pub struct Attachment<'a> {
     pub hostnames: Vec<&'a str>,
 }
 
+impl Attachment<'_> {
+    /// Whether the route's choice depends on the route key.
+    pub fn matches_on_key(&self) -> bool {
+        self.route.rules.iter().any(|rule| {
+            let chooses = rule.hash_on.contains(&HashKey::RouteKey)
+                && rule.backend_refs.iter().filter(|reference| reference.weight > 0).count() > 1;
+            chooses || rule.matches.iter().any(|each| each.route_key.is_some())
+        })
+    }
+}
+
 impl Model {
     /// Adds a document, or puts it in the place of the one that was there.
-    pub(crate) fn put(&mut self, name: &str, spec: &Spec) {
+    pub(crate) fn put(&mut self, document: &Document) {
+        let (name, Some(spec)) = (document.name.as_str(), &document.spec) else { return };
         match spec {
             Spec::Gateway(gateway) => drop(self.gateways.insert(name.to_owned(), Arc::clone(gateway))),
             Spec::Route(route) => {
@@ -60,6 +86,11 @@ impl Model {
             }
             Spec::Backend(backend) => drop(self.backends.insert(name.to_owned(), Arc::clone(backend))),
             Spec::TrafficPolicy(policy) => drop(self.policies.insert(name.to_owned(), Arc::clone(policy))),
+            Spec::Certificate(certificate) => {
+                let files = Files::of(certificate, document.directory());
+                let certificate = Arc::new(Certificate { files, material: None });
+                self.certificates.insert(name.to_owned(), certificate);
+            }
         }
     }
 
@@ -80,7 +111,29 @@ impl Model {
             }
             Kind::Backend => drop(self.backends.remove(name)),
             Kind::TrafficPolicy => drop(self.policies.remove(name)),
+            Kind::Certificate => drop(self.certificates.remove(name)),
         }
+    }
+
+    /// Takes over what a keychain holds. Whether that changed anything.
+    pub(crate) fn fill(&mut self, keychain: &Keychain) -> bool {
+        let mut changed = false;
+        for certificate in self.certificates.values_mut() {
+            let material = keychain.get(&certificate.files);
+            if material != certificate.material {
+                *certificate = Arc::new(Certificate { files: certificate.files.clone(), material });
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The same without what is in files: what the documents say.
+    #[must_use]
+    pub(crate) fn without_material(&self) -> Self {
+        let mut model = self.clone();
+        model.fill(&Keychain::default());
+        model
     }
 
     /// The fleets and the names of their Gateways.
@@ -128,10 +181,25 @@ impl Model {
     pub fn backends_of(&self, gateway: &str) -> BTreeMap<&str, &Arc<Backend>> {
         let listeners = self.gateways.get(gateway).map_or(&[][..], |gateway| &gateway.listeners);
         let routes = listeners.iter().flat_map(|listener| self.routes_of(gateway, listener));
-        let names = routes.flat_map(|attachment| &attachment.route.rules).flat_map(|rule| &rule.backend_refs);
-        names
-            .filter_map(|reference| self.backends.get_key_value(&reference.name))
-            .map(|(n, b)| (n.as_str(), b))
+        let names = routes.flat_map(|attachment| &attachment.route.rules).flat_map(Rule::backends);
+        names.filter_map(|name| self.backends.get_key_value(name)).map(|(n, b)| (n.as_str(), b)).collect()
+    }
+
+    /// The Certificates that some Gateways' listeners and some Backends name, by name.
+    pub(crate) fn certificates_of<'a>(
+        &'a self,
+        gateways: &[&str],
+        backends: impl Iterator<Item = &'a Backend>,
+    ) -> BTreeMap<&'a str, &'a Arc<Certificate>> {
+        let gateways = gateways.iter().filter_map(|name| self.gateways.get(*name));
+        let listeners = gateways.flat_map(|gateway| &gateway.listeners).filter_map(|one| one.tls.as_ref());
+        let listeners = listeners.flat_map(|tls| tls.certificate_refs.iter().chain(&tls.client_ca));
+        let backends = backends.filter_map(|backend| backend.tls.as_ref());
+        let backends = backends.flat_map(|tls| tls.certificate_ref.iter().chain([&tls.ca_ref]));
+        listeners
+            .chain(backends)
+            .filter_map(|name| self.certificates.get_key_value(name))
+            .map(|(name, certificate)| (name.as_str(), certificate))
             .collect()
     }
 
@@ -158,7 +226,39 @@ impl Model {
                 degrade: policy.degrade.clone(),
             })
         });
-        Configuration { revision: 0, policies: policies.collect() }
+        Configuration { policies: policies.collect(), ..Configuration::default() }
+    }
+
+    /// What the filter of one Gateway needs to know to say what a request's key is before a route has been chosen; `None` if no route asks for that.
+    pub fn key_configuration(&self, gateway: &str) -> Option<Configuration> {
+        let listeners = &self.gateways.get(gateway)?.listeners;
+        let routes = listeners.iter().flat_map(|listener| self.routes_of(gateway, listener));
+        routes.into_iter().find(Attachment::matches_on_key)?;
+        let policies = self.filter_configuration(gateway).policies.into_iter().filter_map(|policy| {
+            let known = |scope: &Scope| matches!(scope, Scope::FilterChain(_));
+            let everywhere = policy.applies_to.is_empty();
+            let applies_to: Vec<_> = policy.applies_to.into_iter().filter(known).collect();
+            (!policy.route_key.is_empty() && (everywhere || !applies_to.is_empty())).then(|| Policy {
+                name: policy.name,
+                applies_to,
+                route_key: policy.route_key,
+                ..Policy::default()
+            })
+        });
+        Some(Configuration { announces_key: true, policies: policies.collect(), ..Configuration::default() })
+    }
+
+    /// The share of each Backend's requests that may be second attempts: of what rules that lead to it say, the least.
+    pub fn retry_budgets(&self) -> BTreeMap<&str, Ratio> {
+        let mut budgets = BTreeMap::new();
+        for rule in self.routes.values().flat_map(|route| &route.rules) {
+            let Some(budget) = rule.retry.as_ref().and_then(|retry| retry.budget) else { continue };
+            for reference in &rule.backend_refs {
+                let least = budgets.entry(reference.name.as_str()).or_insert(budget);
+                *least = budget.min(*least);
+            }
+        }
+        budgets
     }
 }
 
@@ -168,9 +268,7 @@ fn attachment<'a>(
     name: &'a str,
     route: &'a Route,
 ) -> Option<Attachment<'a>> {
-    let attached = route.parent_refs.iter().any(|parent| {
-        parent.name == gateway && parent.section_name.as_ref().is_none_or(|section| *section == listener.name)
-    });
+    let attached = route.parent_refs.iter().any(|parent| parent.name == gateway && parent.reaches(listener));
     let hostnames = attached.then(|| hostname::common(listener.hostname.as_deref(), &route.hostnames))??;
     Some(Attachment { name, route, hostnames })
 }

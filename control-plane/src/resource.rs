@@ -10,6 +10,8 @@ pub mod json;
 pub mod listener;
 pub mod proxyless;
 pub mod route;
+pub mod secret;
+pub mod tls;
 
 use std::time::Duration;
 

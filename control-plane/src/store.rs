@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Diagnostic;
+use crate::keychain::{Keychain, Reading};
 use crate::model::Model;
 
 pub mod accepted;
@@ -27,11 +28,13 @@ mod journal;
 mod live;
 mod reload;
 pub mod revision;
+mod rotation;
 mod watcher;
 
 pub use self::accepted::{Accepted, Key, Stored};
 pub use self::change::{Applied, ApplyError, Change, Raw};
 use self::directory::Files;
+pub(crate) use self::directory::NONBLOCK;
 pub use self::history::LogError;
 pub use self::live::DirectoryStore;
 pub use self::revision::{Kept, Origin, Revision};
@@ -132,15 +135,24 @@ impl FileStore {
         Self { dir: dir.into() }
     }
 
-    /// Reads everything once.
+    /// Reads everything once, but for the files that documents name.
     pub fn load(&self) -> Result<Model, LoadError> {
+        self.load_with(&Keychain::default())
+    }
+
+    /// Reads everything once, and says what is wrong with the files that documents name too.
+    pub fn check(&self) -> Result<Model, LoadError> {
+        self.load_with(&Keychain::new(Reading::Strict))
+    }
+
+    fn load_with(&self, keychain: &Keychain) -> Result<Model, LoadError> {
         let unavailable = |source| LoadError::Unavailable { dir: self.dir.clone(), source };
         let scan = directory::scan(&self.dir, &Files::new()).map_err(unavailable)?;
         if scan.files.is_empty() {
             return Err(LoadError::Invalid(Diagnostics(vec![directory::nothing_in(&self.dir)])));
         }
         let contents = scan.files.into_values().map(|seen| Arc::clone(&seen.contents));
-        Model::of(contents).map_err(|errors| LoadError::Invalid(Diagnostics(errors)))
+        Model::of(contents, keychain).map_err(|errors| LoadError::Invalid(Diagnostics(errors)))
     }
 
     /// Takes everything into force, and then everything that changes, until `stop`. The task that does so is put into `tasks`. Revisions
@@ -157,6 +169,7 @@ impl FileStore {
         // Watching starts before reading, so that no change falls between.
         let watcher = watcher::Watcher::new(&self.dir);
         let store = Arc::new(DirectoryStore::open(&self.dir, state)?);
+        tasks.spawn(rotation::run(Arc::clone(&store), stop.clone()));
         tasks.spawn(reload::run(Arc::clone(&store), watcher, stop));
         Ok(store)
     }

@@ -12,6 +12,7 @@ use super::{Admin, Context};
 use crate::api::problem::Problem;
 use crate::fleet::figures::{Builds, Figures};
 use crate::fleet::{FleetView, PushView};
+use crate::model::Model;
 
 mod process;
 
@@ -68,6 +69,7 @@ fn text(admin: &Admin) -> String {
         .gauge("spillway_build_info", "The version that runs.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     documents(&mut families, admin);
+    certificates(&mut families, &admin.store.latest().model);
     snapshots(&mut families, admin);
     pushes(&mut families, admin.fleets.figures());
     proxies(&mut families, &admin.fleets.view());
@@ -84,6 +86,19 @@ fn documents(families: &mut Families, admin: &Admin) {
     for kind in crate::document::kind::Kind::ALL {
         let count = accepted.documents.keys().filter(|(of_kind, _)| *of_kind == kind).count();
         family.sample(&[("kind", kind.name())], count);
+    }
+}
+
+fn certificates(families: &mut Families, model: &Model) {
+    let mut family = families.gauge(
+        "spillway_certificate_expiry_timestamp_seconds",
+        "When a certificate that is in force expires, in seconds since 1970.",
+    );
+    for (name, certificate) in &model.certificates {
+        let pair = certificate.material.as_ref().and_then(|material| material.pair.as_ref());
+        if let Some(pair) = pair {
+            family.sample(&[("certificate", name)], pair.not_after);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ enum Output {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let outcome = match FileStore::new(&self.dir).load() {
+        let outcome = match FileStore::new(&self.dir).check() {
             Ok(model) => Ok(model),
             Err(LoadError::Invalid(diagnostics)) => Err(diagnostics),
             Err(error @ LoadError::Unavailable { .. }) => return Err(error.into()),
@@ -48,13 +48,14 @@ impl Check {
     }
 }
 
-fn counts(model: &Model) -> [(Kind, usize); 4] {
+fn counts(model: &Model) -> [(Kind, usize); 5] {
     Kind::ALL.map(|kind| {
         let count = match kind {
             Kind::Gateway => model.gateways.len(),
             Kind::Route => model.routes.len(),
             Kind::Backend => model.backends.len(),
             Kind::TrafficPolicy => model.policies.len(),
+            Kind::Certificate => model.certificates.len(),
         };
         (kind, count)
     })

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::API_VERSION;
-use super::kind::{Backend, Gateway, Kind, Route, TrafficPolicy};
+use super::kind::{Backend, Certificate, Gateway, Kind, Route, TrafficPolicy};
 
 /// The name under which the generator keeps the type of fields that are not available yet.
 const NOT_YET: &str = "NotYet";
@@ -44,7 +44,7 @@ pub fn json_schema() -> Value {
 
 /// The `spec` of each kind, and the types they are made of.
 pub(super) struct Parts {
-    pub(super) specs: [(Kind, Value); 4],
+    pub(super) specs: [(Kind, Value); 5],
     pub(super) definitions: Map<String, Value>,
 }
 
@@ -60,6 +60,7 @@ pub(super) fn parts() -> Parts {
             Kind::Route => spec::<Route>(&mut generator),
             Kind::Backend => spec::<Backend>(&mut generator),
             Kind::TrafficPolicy => spec::<TrafficPolicy>(&mut generator),
+            Kind::Certificate => spec::<Certificate>(&mut generator),
         };
         (kind, spec)
     });

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::Model;
 use crate::document::kind::{Gateway, Kind, Route, Spec};
 use crate::document::{Contents, Diagnostic, Document, MAX_PROBLEMS, Step, suggest_name};
+use crate::keychain::Keychain;
 
 mod backend;
+mod certificate;
 mod gateway;
 mod policy;
 mod proxyless;
@@ -32,13 +34,16 @@ impl Model {
     /// Of documents of one kind and name, in whatever files, all but the first are errors.
     pub fn build(contents: impl IntoIterator<Item = Contents>) -> Result<Self, Vec<Diagnostic>> {
         let contents: Vec<_> = contents.into_iter().collect();
-        whole(contents.iter()).map(|Whole { model, .. }| model)
+        whole(contents.iter(), &Keychain::default()).map(|Whole { model, .. }| model)
     }
 
-    /// The same of contents that others use too.
-    pub(crate) fn of(contents: impl IntoIterator<Item = Arc<Contents>>) -> Result<Self, Vec<Diagnostic>> {
+    /// The same of contents that others use too, with what is in the files that they name.
+    pub(crate) fn of(
+        contents: impl IntoIterator<Item = Arc<Contents>>,
+        keychain: &Keychain,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let contents: Vec<_> = contents.into_iter().collect();
-        whole(contents.iter().map(AsRef::as_ref)).map(|Whole { model, .. }| model)
+        whole(contents.iter().map(AsRef::as_ref), keychain).map(|Whole { model, .. }| model)
     }
 }
 
@@ -52,7 +57,10 @@ pub(super) struct Whole {
 }
 
 /// Checks everything.
-pub(super) fn whole<'c>(contents: impl IntoIterator<Item = &'c Contents>) -> Result<Whole, Vec<Diagnostic>> {
+pub(super) fn whole<'c>(
+    contents: impl IntoIterator<Item = &'c Contents>,
+    keychain: &Keychain,
+) -> Result<Whole, Vec<Diagnostic>> {
     let mut whole = Whole::default();
     let mut diagnostics = Vec::new();
     let mut twice = Vec::new();
@@ -70,7 +78,7 @@ pub(super) fn whole<'c>(contents: impl IntoIterator<Item = &'c Contents>) -> Res
             }
         }
     }
-    let mut check = Check::new(&whole.index, has_nameless);
+    let mut check = Check::new(&whole.index, keychain, has_nameless);
     for document in twice {
         check.twice(document);
     }
@@ -85,10 +93,9 @@ pub(super) fn whole<'c>(contents: impl IntoIterator<Item = &'c Contents>) -> Res
     // Whoever has to read a thousand errors is not helped by what follows from them.
     if check.diagnostics.is_empty() && diagnostics.is_empty() && !has_nameless {
         for document in &all {
-            if let Some(spec) = &document.spec {
-                whole.model.put(&document.name, spec);
-            }
+            whole.model.put(document);
         }
+        whole.model.fill(keychain);
         for gateway in whole.model.gateways.keys() {
             policy::whole(&mut check, &whole.model, gateway);
         }
@@ -106,13 +113,14 @@ pub(super) fn whole<'c>(contents: impl IntoIterator<Item = &'c Contents>) -> Res
 /// is wrong only checking everything tells.
 pub(super) fn is_still_valid(
     index: &Index,
+    keychain: &Keychain,
     model: &Model,
     documents: &[&Document],
     kinds: &BTreeSet<Kind>,
     gateways: &BTreeSet<String>,
     mut keep: impl FnMut(&Document, Vec<Dependency>),
 ) -> bool {
-    let mut check = Check::new(index, false);
+    let mut check = Check::new(index, keychain, false);
     if kinds.contains(&Kind::Gateway) {
         gateway::ports(&mut check);
         proxyless::fleets(&mut check);
@@ -167,6 +175,7 @@ pub(super) enum Dependency {
 /// Checks look at other documents only through the methods of this type, which note what was looked at.
 struct Check<'a> {
     index: &'a Index,
+    keychain: &'a Keychain,
     has_nameless: bool,
     diagnostics: Vec<Diagnostic>,
     /// How many errors were reported for each document.
@@ -183,9 +192,10 @@ enum Target<T> {
 }
 
 impl<'a> Check<'a> {
-    fn new(index: &'a Index, has_nameless: bool) -> Self {
+    fn new(index: &'a Index, keychain: &'a Keychain, has_nameless: bool) -> Self {
         Self {
             index,
+            keychain,
             has_nameless,
             diagnostics: Vec::new(),
             reported: BTreeMap::new(),
@@ -199,6 +209,7 @@ impl<'a> Check<'a> {
             Some(Spec::Route(route)) => route::check(self, document, route),
             Some(Spec::Backend(backend)) => backend::check(self, document, backend),
             Some(Spec::TrafficPolicy(policy)) => policy::check(self, document, policy),
+            Some(Spec::Certificate(certificate)) => certificate::check(self, document, certificate),
             None => {}
         }
     }

@@ -11,6 +11,7 @@ use super::Model;
 use super::build::{self, Dependency, Whole};
 use crate::document::kind::{Kind, Spec, TargetKind};
 use crate::document::{Contents, Diagnostic, Document};
+use crate::keychain::{Keychain, Reading};
 
 /// Changed files: what stands in them now, or nothing if they are gone.
 pub type Changes = BTreeMap<PathBuf, Option<Arc<Contents>>>;
@@ -21,6 +22,7 @@ pub struct Corpus {
     files: BTreeMap<PathBuf, Arc<Contents>>,
     whole: Whole,
     model: Arc<Model>,
+    keychain: Keychain,
 }
 
 /// Documents that a change takes away and brings, by kind and name.
@@ -31,6 +33,11 @@ struct Delta {
 }
 
 impl Corpus {
+    /// An empty one, that reads the files that documents name.
+    pub fn reading(reading: Reading) -> Self {
+        Self { keychain: Keychain::new(reading), ..Self::default() }
+    }
+
     /// What the documents mean.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
@@ -41,6 +48,21 @@ impl Corpus {
         &self.files
     }
 
+    /// The keys that the documents name.
+    pub(crate) fn keychain(&mut self) -> &mut Keychain {
+        &mut self.keychain
+    }
+
+    /// Takes over what the keychain holds; whether that changed anything.
+    pub(crate) fn refill(&mut self) -> bool {
+        Arc::make_mut(&mut self.model).fill(&self.keychain)
+    }
+
+    /// What is wrong with the documents if some files are changed, but for files that they name.
+    pub(crate) fn check_text(&self, changes: &Changes) -> Vec<Diagnostic> {
+        self.check_everything(changes, &Keychain::default()).err().unwrap_or_default()
+    }
+
     /// Says whether the documents would be valid with some files changed, and what they would mean.
     pub fn check(&mut self, changes: &Changes) -> Result<Arc<Model>, Vec<Diagnostic>> {
         match self.try_change(changes) {
@@ -48,7 +70,7 @@ impl Corpus {
                 self.undo(undo);
                 Ok(model)
             }
-            None => self.check_everything(changes).map(|whole| Arc::new(whole.model)),
+            None => self.check_everything(changes, &self.keychain).map(|whole| Arc::new(whole.model)),
         }
     }
 
@@ -57,7 +79,7 @@ impl Corpus {
         if let Some((model, _)) = self.try_change(&changes) {
             self.model = model;
         } else {
-            let mut whole = self.check_everything(&changes)?;
+            let mut whole = self.check_everything(&changes, &self.keychain)?;
             self.model = Arc::new(std::mem::take(&mut whole.model));
             self.whole = whole;
         }
@@ -70,12 +92,12 @@ impl Corpus {
         Ok(&self.model)
     }
 
-    fn check_everything(&self, changes: &Changes) -> Result<Whole, Vec<Diagnostic>> {
+    fn check_everything(&self, changes: &Changes, keychain: &Keychain) -> Result<Whole, Vec<Diagnostic>> {
         let kept = self.files.iter().filter(|(path, _)| !changes.contains_key(*path));
         let new = changes.iter().filter_map(|(path, contents)| Some((path, contents.as_ref()?)));
         let mut files: Vec<(&PathBuf, &Arc<Contents>)> = kept.chain(new).collect();
         files.sort_unstable_by_key(|(path, _)| *path);
-        build::whole(files.into_iter().map(|(_, contents)| contents.as_ref()))
+        build::whole(files.into_iter().map(|(_, contents)| contents.as_ref()), keychain)
     }
 
     /// Makes a change to the index if it is certain to leave everything valid. Gives what it replaced.
@@ -100,9 +122,7 @@ impl Corpus {
             self.whole.index.remove(*kind, name);
         }
         for document in delta.new.values() {
-            if let Some(spec) = &document.spec {
-                model.put(&document.name, spec);
-            }
+            model.put(document);
             self.whole.index.put(Arc::clone(document));
         }
         gateways.extend(self::gateways(&model, delta.new.values()));
@@ -112,11 +132,13 @@ impl Corpus {
         let mut dependencies = Vec::new();
         let keep =
             |document: &Document, found| dependencies.push((document.kind, document.name.clone(), found));
-        let is_valid = build::is_still_valid(&self.whole.index, &model, &documents, &kinds, &gateways, keep);
+        let (index, keychain) = (&self.whole.index, &self.keychain);
+        let is_valid = build::is_still_valid(index, keychain, &model, &documents, &kinds, &gateways, keep);
         if !is_valid {
             self.undo(undo);
             return None;
         }
+        model.fill(&self.keychain);
         for (kind, name) in delta.old.keys().filter(|key| !delta.new.contains_key(*key)) {
             let removed = self.whole.dependencies.get_mut(kind).and_then(|names| names.remove(name));
             undo.dependencies.push((*kind, name.clone(), removed));
@@ -221,7 +243,7 @@ fn gateways<'d>(model: &Model, documents: impl Iterator<Item = &'d Arc<Document>
                     }
                 }
             }
-            Some(Spec::Backend(_)) | None => {}
+            Some(Spec::Backend(_) | Spec::Certificate(_)) | None => {}
         }
     }
     gateways

@@ -92,9 +92,10 @@ pub fn within(budget: Option<Ratio>, mut cluster: Cluster) -> Cluster {
     let budget = budget.map(|budget| RetryBudget {
         budget_percent: Some(Percent { value: f64::from(budget.basis_points()) / 100.0 }),
         min_retry_concurrency: Some(uint32(MIN_RETRIES)),
+        ..RetryBudget::default()
     });
     for thresholds in cluster.circuit_breakers.iter_mut().flat_map(|breakers| &mut breakers.thresholds) {
-        thresholds.retry_budget = budget;
+        thresholds.retry_budget.clone_from(&budget);
     }
     cluster
 }

@@ -29,8 +29,9 @@ pub struct ResourceChange {
 pub fn difference(before: &Model, after: &Model) -> Vec<(String, Vec<ResourceChange>)> {
     // The module is the same on both sides, and revisions are not compared.
     let mut builder = Builder::new("", Revisions::default());
-    let before = builder.build(before, 0).clone();
-    let after = builder.build(after, 0);
+    // What is in files is not shown, and neither whether it differs.
+    let before = builder.build(&before.without_material(), 0).clone();
+    let after = builder.build(&after.without_material(), 0);
     let fleets: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let empty = Snapshot::default();
     let changes = fleets.into_iter().map(|fleet| {

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use spillway_policy::unit::Ratio;
+
 use super::{Name, Resource};
 use crate::document::kind::{Backend, Gateway};
 use crate::model::{AttachedRoutes, Certificate, Model};

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::Name;
 use crate::document::kind::{self, Protocol};
-use crate::resource::{Kind, extension_config, listener, proxyless};
+use crate::resource::{Kind, extension_config, listener, proxyless, secret};
 use crate::store::Accepted;
 
 /// The documents of a snapshot. Newer ones that make the same snapshot replace them, so they are no part of what a snapshot is.
@@ -51,8 +51,10 @@ impl Origin {
 /// What a resource was made of, the most telling part first: the one to name where nothing tells them apart.
 pub(super) fn parts(accepted: &Accepted, gateways: &[Name], kind: Kind, resource: &str) -> Vec<Part> {
     match kind {
-        // Secrets are not made of documents yet.
-        Kind::Secret => Vec::new(),
+        Kind::Secret => {
+            let (certificate, field) = secret::origin(resource);
+            vec![part(kind::Kind::Certificate, certificate, field)]
+        }
         Kind::Cluster => vec![part(kind::Kind::Backend, resource, "")],
         Kind::Endpoints => {
             vec![
@@ -97,7 +99,9 @@ fn listeners(accepted: &Accepted, gateways: &[Name], kind: Kind, resource: &str)
 }
 
 fn filter(accepted: &Accepted, gateways: &[Name], resource: &str) -> Vec<Part> {
-    let gateway = gateways.iter().find(|gateway| extension_config::name(gateway) == resource);
+    let gateway = gateways.iter().find(|gateway| {
+        extension_config::name(gateway) == resource || extension_config::key_name(gateway) == resource
+    });
     let Some(gateway) = gateway else { return Vec::new() };
     let policies = accepted.model.filter_configuration(gateway).policies;
     let mut parts = Vec::new();

@@ -23,9 +23,9 @@ const MAX_DEPTH: usize = 32;
 
 /// `O_NONBLOCK`.
 #[cfg(target_os = "linux")]
-const NONBLOCK: i32 = 0o4000;
+pub(crate) const NONBLOCK: i32 = 0o4000;
 #[cfg(not(target_os = "linux"))]
-const NONBLOCK: i32 = 0x4;
+pub(crate) const NONBLOCK: i32 = 0x4;
 
 /// How often reading starts anew because a file went away or changed meanwhile.
 const MAX_ATTEMPTS: usize = 5;

@@ -18,6 +18,7 @@ use super::journal::{self, Failed, Journal};
 use super::revision::{Kept, Origin, Revision};
 use super::{Diagnostics, LoadError, OpenError, Store};
 use crate::document::Contents;
+use crate::keychain::{self, Reading};
 use crate::model::Model;
 use crate::model::corpus::{Changes, Corpus};
 
@@ -73,9 +74,10 @@ impl DirectoryStore {
         if scan.files.is_empty() {
             return Err(LoadError::Invalid(Diagnostics(vec![directory::nothing_in(dir)])).into());
         }
-        let mut corpus = Corpus::default();
+        let mut corpus = Corpus::reading(Reading::Starting);
         let changes = changed(&Files::new(), &scan.files);
         corpus.change(changes).map_err(|errors| LoadError::Invalid(Diagnostics(errors)))?;
+        corpus.keychain().set_reading(Reading::Strict);
         let before = history.documents();
         let edits = edits(&before, &texts(&scan.files));
         let is_new = history.newest() == 0;
@@ -209,6 +211,21 @@ impl DirectoryStore {
         Ok(())
     }
 
+    /// Looks at the files that documents in force name. What changed in them is in force when this returns.
+    pub(super) fn rotate(&self) -> Rotated {
+        let mut state = self.state();
+        let model = Arc::clone(state.corpus.model());
+        let keychain = state.corpus.keychain();
+        keychain.retain(|files| model.certificates.values().any(|certificate| certificate.files == *files));
+        let changes = keychain.rotate();
+        if changes.iter().any(|(_, change)| *change == keychain::Change::Replaced) && state.corpus.refill() {
+            let model = Arc::clone(state.corpus.model());
+            let accepted = Accepted { model, ..Accepted::clone(&self.latest()) };
+            self.accepted.send_replace(Arc::new(accepted));
+        }
+        Rotated { model, changes }
+    }
+
     fn write(&self, order: Order) -> Result<Applied, ApplyError> {
         let Order { wanted, submitted, signature, expected, dry_run } = order;
         let mut state = self.state();
@@ -239,7 +256,8 @@ impl DirectoryStore {
         if let Err(errors) = state.corpus.check(&changes) {
             // The same errors, as far as they are in what was handed in, with the places that its author knows.
             let as_submitted = as_submitted(&state, &scan.files, &wanted, &submitted);
-            let errors = state.corpus.check(&as_submitted).err().unwrap_or(errors);
+            let found = state.corpus.check_text(&as_submitted);
+            let errors = if found.is_empty() { errors } else { found };
             return Err(ApplyError::Invalid(Diagnostics(errors)));
         }
         let edits = edits_of(&state, &changes);
@@ -269,6 +287,13 @@ impl DirectoryStore {
         self.publish(&mut state, &files, changes, &edits).map_err(ApplyError::Invalid)?;
         Ok(Applied { revision: state.history.newest(), changes: described, dry_run })
     }
+}
+
+/// What became of the files that documents name.
+pub(super) struct Rotated {
+    /// The documents.
+    pub(super) model: Arc<Model>,
+    pub(super) changes: Vec<(keychain::Files, keychain::Change)>,
 }
 
 enum Refused {
@@ -316,10 +341,10 @@ impl Store for DirectoryStore {
             wanted.insert(key, None);
         }
         if !is_sound {
-            let mut state = self.state();
+            let state = self.state();
             let files = state.files.clone();
             let changes = as_submitted(&state, &files, &wanted, &submitted);
-            let errors = state.corpus.check(&changes).err().unwrap_or_default();
+            let errors = state.corpus.check_text(&changes);
             return Err(ApplyError::Invalid(Diagnostics(errors)));
         }
         let order = Order {

@@ -12,6 +12,8 @@ use super::directory::{self, Listing, Scan};
 use super::live::{DirectoryStore, Outcome};
 use super::watcher::Watcher;
 use super::{Diagnostics, LoadError};
+use crate::document::Diagnostic;
+use crate::document::kind::Kind;
 
 /// How long it has to be quiet after a change: tools that change several files, or one in several steps, get so much time between two.
 const QUIET: Duration = Duration::from_millis(8);
@@ -29,7 +31,13 @@ const RESCAN: Duration = Duration::from_secs(2);
 const UNNOTIFIED_QUIET: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(store: Arc<DirectoryStore>, mut watcher: Watcher, stop: CancellationToken) {
-    let mut reload = Reload { seen: store.last().listing.clone(), store, refused: None };
+    let mut reload = Reload {
+        seen: store.last().listing.clone(),
+        store,
+        refused: None,
+        told: String::new(),
+        waits: false,
+    };
     let work = async {
         loop {
             if let Ok(()) = timeout_at(Instant::now() + RESCAN, watcher.changed()).await {
@@ -49,6 +57,10 @@ struct Reload {
     seen: Listing,
     /// What was reported last and is still so.
     refused: Option<[u8; 32]>,
+    /// How that was reported.
+    told: String,
+    /// Whether it is a document that names files that can't be used yet: those may come without the document changing.
+    waits: bool,
 }
 
 /// What was found, and how many writes there had been before.
@@ -89,7 +101,7 @@ impl Reload {
             let found = self.look(None).await;
             return self.accept(found).await;
         };
-        if found == self.seen || watcher.unfinished_until().is_some() {
+        if (found == self.seen && !self.waits) || watcher.unfinished_until().is_some() {
             return;
         }
         sleep(UNNOTIFIED_QUIET).await;
@@ -141,24 +153,31 @@ impl Reload {
         };
         self.seen.clone_from(&scan.listing);
         let digest = scan.digest();
-        if self.refused == Some(digest) {
+        if self.refused == Some(digest) && !self.waits {
             return;
         }
         let (store, writes) = (Arc::clone(&self.store), found.writes);
         let outcome = tokio::task::spawn_blocking(move || store.accept(&scan, writes)).await;
         match outcome {
             Ok(Outcome::Same) => {
+                self.mended();
                 if self.refused.take().is_some() {
                     tracing::info!("the documents are again what is in force");
                 }
             }
             Ok(Outcome::Accepted(revision)) => {
                 self.refused = None;
+                self.mended();
                 tracing::info!(revision, "documents read");
             }
             Ok(Outcome::Invalid(diagnostics)) => {
                 self.refused = Some(digest);
-                report(&diagnostics);
+                self.waits = diagnostics.0.iter().any(is_certificates);
+                let text = diagnostics.to_string();
+                if self.told != text {
+                    self.told = text;
+                    report(&diagnostics);
+                }
             }
             // The write brings a notification of its own.
             Ok(Outcome::Outdated) => self.seen = Listing::new(),
@@ -171,6 +190,16 @@ impl Reload {
             }
         }
     }
+
+    fn mended(&mut self) {
+        self.told.clear();
+        self.waits = false;
+    }
+}
+
+/// Whether it is about a document that names files.
+fn is_certificates(diagnostic: &Diagnostic) -> bool {
+    diagnostic.document.starts_with(Kind::Certificate.name())
 }
 
 /// One log event for each error, and one that says what follows.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::document::read;
+use crate::keychain::Keychain;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -15,6 +16,12 @@ fn document() -> impl Strategy<Value = String> {
             let other = if other { ", {name: admin, port: 9, protocol: HTTP}" } else { "" };
             ("Gateway", format!("{{fleet: {fleet}, listeners: [{{name: web, port: {port}, protocol: HTTP, hostname: '*.x.org'}}{other}]}}"))
         }),
+        (name.clone(), name.clone()).prop_map(|(certificate, ca)| {
+            ("Gateway", format!("{{fleet: h, listeners: [{{name: web, port: 5, protocol: HTTPS, tls: {{certificateRefs: [{certificate}], clientCa: {ca}}}}}]}}"))
+        }),
+        name.clone().prop_map(|ca| ("Backend", format!("{{endpoints: [], tls: {{caRef: {ca}, sni: x.org}}}}"))),
+        proptest::sample::select(&["{caFile: ca.crt}", "{certFile: a.crt, keyFile: a.key, caFile: ca.crt}", "{certFile: a.crt}"][..])
+            .prop_map(|spec| ("Certificate", spec.to_owned())),
         (name.clone(), name.clone(), proptest::option::of(proptest::sample::select(&["web", "admin"][..])), any::<bool>())
             .prop_map(|(gateway, backend, section, host)| {
                 let section = section.map(|section| format!(", sectionName: {section}")).unwrap_or_default();
@@ -90,7 +97,7 @@ proptest! {
                     None => drop(files.remove(path)),
                 }
             }
-            let fresh = build::whole(files.values().map(AsRef::as_ref));
+            let fresh = build::whole(files.values().map(AsRef::as_ref), &Keychain::default());
             let fresh = fresh.as_ref().map(|whole| &whole.model).map_err(Vec::as_slice);
             let before = shown(Ok(corpus.model()));
             let checked = corpus.check(&edit);
