@@ -114,6 +114,14 @@ impl Level {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_no_rule_can_say_is_no_quota() {
+        for (units, burst) in [(0, 1), (1, 0), ((1 << 44) + 1, 1)] {
+            assert_eq!(Quota::from_raw(units, burst), None, "{units} {burst}");
+        }
+        assert!(Quota::from_raw(1 << 44, 1).is_some());
+    }
+
     fn quota(rate: &str, burst: u32) -> Quota {
         Quota::new(rate.parse().unwrap(), NonZeroU32::new(burst))
     }

@@ -392,3 +392,59 @@ fn keys_without_number_need_bounded_memory_and_do_not_push_an_open_breaker_out()
     assert_eq!(memory.len(), 1_024 + 1);
     assert!(memory.bytes() < 768 << 10, "{} bytes", memory.bytes());
 }
+
+#[test]
+fn while_all_probes_are_out_most_requests_do_not_ask_the_store() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, SECOND);
+    let now = 3 * SECOND;
+    assert_eq!((0..9).filter_map(|_| ask(&mut engine, &request, &mut store, now)).count(), 3);
+    let asked = store.operations.get();
+    for _ in 0..50 {
+        assert!(ask(&mut engine, &request, &mut store, now + MS - 1).is_none());
+    }
+    assert_eq!(store.operations.get(), asked);
+    assert!(ask(&mut engine, &request, &mut store, now + MS).is_none());
+    assert!(store.operations.get() > asked, "one of them may have been decided by now");
+}
+
+#[test]
+fn outcomes_of_a_key_that_the_worker_has_forgotten_count() {
+    let mut store = Shared::default();
+    let mut engine = engine(breaker(&json!([{ "header": "k" }])));
+    let mut begun = Vec::new();
+    for bad in 0..20 {
+        let bad = Described::default().header("k", format!("bad-{bad}"));
+        begun.extend((0..4).filter_map(|_| ask(&mut engine, &bad, &mut store, SECOND)));
+    }
+    for key in 0..2_500_u32 {
+        let other = Described::default().header("k", key.to_le_bytes());
+        assert!(ask(&mut engine, &other, &mut store, SECOND).is_some());
+    }
+    for admission in begun {
+        engine.complete(admission, FAILED, &mut store, SECOND);
+    }
+    engine.retire(&mut store, SECOND);
+    // Some have lost their place in the store, too.
+    assert!(changes(&mut engine).len() >= 10);
+}
+
+#[test]
+fn what_a_clock_wrote_that_was_set_back_since_holds_nobody_up() {
+    let (mut store, mut engine, request) = (Shared::default(), keyless(), Described::default());
+    opened(&mut engine, &mut store, 100 * SECOND);
+    assert!(
+        ask(&mut keyless(), &request, &mut store, SECOND).unwrap().is_probe(),
+        "open since some day to come"
+    );
+
+    let (mut store, mut engine) = (Shared::default(), keyless());
+    assert!(send(&mut engine, &request, FAILED, &mut store, 100 * SECOND));
+    engine.retire(&mut store, 100 * SECOND);
+    let mut engine = keyless();
+    for _ in 0..4 {
+        assert!(send(&mut engine, &request, FAILED, &mut store, SECOND));
+    }
+    engine.retire(&mut store, SECOND);
+    assert_eq!(changes(&mut engine), ["open"], "the window goes on from here");
+}

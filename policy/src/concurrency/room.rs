@@ -35,3 +35,15 @@ impl Room {
 /// As many are in flight as may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::ONLY;
+
+    #[test]
+    fn the_share_in_use_is_a_share() {
+        let share = |count, limit| Room { slot: ONLY, limit, owner: Owner::default(), count }.share();
+        assert_eq!([share(3, 10), share(10, 10), share(1, 3), share(2, 0)], [3_000, 10_000, 3_333, 20_000]);
+    }
+}

@@ -194,6 +194,53 @@ fn an_adaptive_limit_grows_while_the_upstream_keeps_up() {
     assert_eq!(most, 20);
 }
 
+#[test]
+fn a_worker_asks_for_an_adaptive_limit_every_five_milliseconds() {
+    let (mut store, mut worker) = (Shared::default(), Worker::adaptive(100, 1_000));
+    let first = worker.enter(key(4), &mut store, 0).unwrap();
+    assert!(worker.leave(first, None, &mut store, 0));
+    let asked = store.operations.get();
+    for _ in 0..50 {
+        let hold = worker.enter(key(4), &mut store, 5 * MS - 1).unwrap();
+        assert!(worker.leave(hold, Some(MS), &mut store, 5 * MS - 1));
+    }
+    assert_eq!(store.operations.get(), asked, "it knows the limit, and keeps a place");
+    assert!(worker.enter(key(4), &mut store, 5 * MS).is_some());
+    assert!(store.operations.get() > asked);
+}
+
+#[test]
+fn what_was_measured_is_told_when_it_is_due() {
+    let (mut store, mut worker) = (Shared::default(), Worker::adaptive(2, 20));
+    let mut operations = |all: bool, measures: bool, now: u64| {
+        let before = store.operations.get();
+        worker.with(&mut store, now, |bulkhead, presence, access| {
+            let Limit::Adaptive(found) = &mut bulkhead.limit else { panic!("adaptive") };
+            if measures {
+                found.measure(key(4), Sample { count: 1, sum: MS, peak: 1 }, access).unwrap();
+            }
+            bulkhead.settle(all, presence, access).unwrap();
+        });
+        store.operations.get() - before
+    };
+    assert_eq!(operations(false, true, SECOND), 2, "nothing was known");
+    assert_eq!(operations(false, true, SECOND + 4 * MS), 0);
+    assert_eq!(operations(false, false, SECOND + 5 * MS), 2, "read and written");
+    assert_eq!(operations(false, false, SECOND + 50 * MS), 0, "there is nothing to tell");
+    assert_eq!(operations(false, true, SECOND + 51 * MS), 2);
+    assert_eq!(operations(true, true, SECOND + 52 * MS), 2, "all of it");
+}
+
+#[test]
+fn limits_that_were_found_are_kept_in_as_many_records_as_there_are() {
+    let (mut store, mut worker) = (Shared::default(), Worker::adaptive(2, 20));
+    for record in 0..3_000 {
+        let slot = Slot { record, fingerprint: 1 + u64::from(record) };
+        assert!(worker.enter(slot, &mut store, 0).is_some());
+    }
+    assert_eq!(store.memory.borrow().len(), 3_000 + 1_024 + 1, "in flight, found, and the VMs");
+}
+
 /// What the store counts for a slot, free places of workers included.
 fn counted(slot: Slot, store: &mut Shared) -> u32 {
     let mut reader = Worker::fixed(1, slot != ONLY);
@@ -203,6 +250,8 @@ fn counted(slot: Slot, store: &mut Shared) -> u32 {
 #[test]
 fn a_worker_keeps_its_places_and_asks_the_store_only_at_its_peaks() {
     let mut store = Shared::default();
+    let mut other = Worker::fixed(1_000, false);
+    assert!(other.enter(ONLY, &mut store, 0).is_some());
     let mut worker = Worker::fixed(1_000, false);
     let holds: Vec<_> = (0..20).filter_map(|_| worker.enter(ONLY, &mut store, 0)).collect();
     let asked = store.operations.get();
@@ -215,10 +264,11 @@ fn a_worker_keeps_its_places_and_asks_the_store_only_at_its_peaks() {
         assert!(holds.into_iter().all(|hold| worker.leave(hold, None, &mut store, 0)));
     }
     assert_eq!(store.operations.get(), asked);
-    assert_eq!(counted(ONLY, &mut store), 20);
+    assert_eq!(counted(ONLY, &mut store), 1 + 20);
     worker.tick(&mut store, 50 * MS);
+    assert_eq!(counted(ONLY, &mut store), 1 + 20, "they were needed");
     worker.tick(&mut store, 100 * MS);
-    assert_eq!(counted(ONLY, &mut store), 0, "nobody needed them for a whole tick");
+    assert_eq!(counted(ONLY, &mut store), 1, "nobody needed them for a whole tick");
 }
 
 #[test]

@@ -206,6 +206,68 @@ fn a_raise_from_one_an_hour_takes_effect_at_once_and_back() {
     }
 }
 
+#[test]
+fn a_thousand_keys_have_a_bucket_each() {
+    let mut store = Shared::default();
+    let mut engine = engine(json!([
+        { "name": "p", "rateLimits": [{ "name": "r", "rate": "1/h", "burst": 1, "key": [{ "header": "k" }] }] }
+    ]));
+    for key in 0..1_000_u32 {
+        let request = Described::default().header("k", key.to_le_bytes());
+        assert!(passes(&mut engine, &request, &mut store, SECOND), "{key}");
+    }
+}
+
+#[test]
+fn a_key_that_comes_once_in_a_while_takes_no_lease() {
+    let (mut store, request) = (Shared::default(), Described::default().header("k", "a"));
+    let mut worker = engine(by_key("20000/s", 20_000));
+    for now in [SECOND, SECOND + 20 * MS] {
+        assert!(passes(&mut worker, &request, &mut store, now));
+    }
+    let mut other = engine(by_key("20000/s", 20_000));
+    assert_eq!(count(&mut other, &request, &mut store, SECOND + 20 * MS, 30_000), 19_999);
+}
+
+#[test]
+fn no_key_s_lease_makes_way_for_another_s() {
+    let policy = json!([{ "name": "p", "rateLimits": [{ "name": "r", "rate": "400/s", "burst": 200,
+        "key": [{ "header": "k" }], "cost": { "header": "x-cost", "max": 200 } }] }]);
+    let key = |key: u32| Described::default().header("k", key.to_le_bytes());
+    let (mut store, mut worker) = (Shared::default(), engine(policy.clone()));
+    for number in 0..1_500 {
+        assert_eq!(count(&mut worker, &key(number), &mut store, SECOND, 2), 2);
+    }
+    worker.retire(&mut store, SECOND);
+    let mut other = engine(policy);
+    for number in 0..1_500 {
+        let rest = key(number).header("x-cost", "198");
+        assert!(passes(&mut other, &rest, &mut store, SECOND), "{number}: all that was leased came back");
+        assert!(!passes(&mut other, &key(number), &mut store, SECOND));
+    }
+}
+
+#[test]
+fn a_lease_from_before_the_clock_was_set_back_is_not_spent() {
+    let (mut store, request) = (Shared::default(), Described::default());
+    let mut engine = engine(limit("20000/s", 20_000));
+    assert!(passes(&mut engine, &request, &mut store, 100 * SECOND));
+    let asked = store.operations.get();
+    assert!(passes(&mut engine, &request, &mut store, SECOND));
+    assert!(store.operations.get() > asked);
+}
+
+#[test]
+fn of_two_configurations_with_one_revision_the_later_counts() {
+    let (mut store, request) = (Shared::default(), Described::default());
+    let mut early = engine(limit("1/h", 1));
+    assert_eq!(count(&mut early, &request, &mut store, SECOND, 9), 1);
+    let mut late = engine(limit("5/s", 5));
+    late.tick(&mut store, 2 * SECOND);
+    assert_eq!(count(&mut late, &request, &mut store, 3 * SECOND, 9), 5);
+    assert_eq!(count(&mut early, &request, &mut store, 4 * SECOND, 9), 5, "it follows the other");
+}
+
 /// One policy `p` with one limit `r` by the header `k`, whose requests cost what `x-cost` says; `own` has ten times as much.
 fn by_key(rate: &str, burst: u32) -> serde_json::Value {
     json!([{ "name": "p", "rateLimits": [{ "name": "r", "rate": rate, "burst": burst, "key": [{ "header": "k" }],

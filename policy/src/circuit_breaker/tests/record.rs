@@ -23,7 +23,15 @@ fn where_every_place_is_open_a_newcomer_has_no_breaker() {
     assert!(find(&mut cells, 77, Unknown::Create, &terms, now).is_none());
     assert!(!find(&mut cells, 3, Unknown::Create, &terms, now).unwrap().1, "they are all still there");
     // Nobody has probed them for long.
-    assert!(find(&mut cells, 77, Unknown::Create, &terms, now + 60 * SECOND).is_some());
+    let old = &mut cells.clone();
+    assert!(find(old, 77, Unknown::Create, &terms, now + 60 * SECOND).is_some());
+
+    // Half-open since then, and nobody has heard of the probes.
+    for cell in &mut cells {
+        cell.take_ticket(&terms, now + 60 * SECOND).unwrap();
+    }
+    assert!(find(&mut cells, 78, Unknown::Create, &terms, now + 120 * SECOND).is_none());
+    assert!(find(&mut cells, 78, Unknown::Create, &terms, now + 121 * SECOND).is_some());
 }
 
 #[test]
@@ -61,6 +69,7 @@ fn records_survive_their_bytes_and_damaged_ones_are_new() {
     cells.push(cell);
     cell.count(5 * SECOND, Tally::one(true, false), &terms, 7 * SECOND);
     cells.push(cell);
+    assert_eq!(cell.take_ticket(&terms, 8 * SECOND - 1), None, "it is open for a second");
     cell.take_ticket(&terms, 9 * SECOND).unwrap();
     cells.push(cell);
     let kinds = [BreakerState::Closed, BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen];
@@ -77,4 +86,11 @@ fn records_survive_their_bytes_and_damaged_ones_are_new() {
     }
     bytes[20] = 9;
     assert_eq!(decode(&bytes, 4), None, "no such state");
+
+    let (mut bytes, mut cells) = (Vec::new(), cells);
+    cells.truncate(1);
+    cells[0].encode(&mut bytes);
+    assert_eq!(decode(&bytes, 1).unwrap()[0], cells[0]);
+    bytes[21..29].fill(0);
+    assert_eq!(decode(&bytes, 1), None, "no part of a window is of no length");
 }
