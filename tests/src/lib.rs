@@ -9,6 +9,7 @@ pub mod artifacts;
 pub mod chaos;
 pub mod client;
 pub mod control_plane;
+pub mod crossings;
 pub mod documents;
 pub mod envoy;
 pub mod load;

@@ -12,6 +12,7 @@ mod checklist;
 mod commands;
 mod concurrency;
 mod counters;
+mod crossings;
 mod degrade;
 mod demo;
 mod exact_rates;

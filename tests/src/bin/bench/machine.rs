@@ -26,6 +26,17 @@ pub(crate) fn line() -> Result<String> {
     Ok(format!("{cores} cores of {model}, Linux {}, Envoy {version}", kernel.trim()))
 }
 
+/// CPU time that a process has used, to the nanosecond; what a thread has used since it last waited for something may be missing.
+pub(crate) fn cpu_nanos(id: u32) -> Result<u64> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{id}/task")).context("the process is gone")? {
+        // A thread that ends meanwhile did not do what is measured.
+        let used = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += used.split(' ').next().and_then(|used| used.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(nanos)
+}
+
 /// CPU time that a process has used, in user and kernel mode and all its threads, in microseconds.
 pub(crate) fn cpu_micros(id: u32) -> Result<u64> {
     /// Linux reports these times in units of 1/100 s on every architecture that Envoy is built for.

@@ -1,51 +1,82 @@
-//! The figures as a table, as JSON and as a picture.
-
-use std::fmt::Write as _;
+//! The figures as a table and as JSON.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use spillway_tests::crossings::Crossings;
 use spillway_tests::load::quantile;
 
 use super::Options;
-use super::crossings::Crossings;
+use super::picture;
 use super::variant::{Answers, Filter, Variant};
 use crate::machine;
 
 /// One row.
 #[derive(Debug)]
 pub(super) struct Measured {
-    scenario: &'static str,
-    answers: Answers,
-    filter: Filter,
-    /// Least, median and most, in nanoseconds of CPU time per request.
-    cpu: [u64; 3],
-    /// p50, p99 and p99.9 in microseconds.
-    latency: [u64; 3],
-    memory: u64,
+    pub(super) scenario: &'static str,
+    pub(super) answers: Answers,
+    pub(super) filter: Filter,
+    pub(super) workers: usize,
+    /// Nanoseconds of CPU time per request, one a round.
+    cpu: Vec<u64>,
+    /// p50, p99 and p99.9 in microseconds, if that was measured.
+    latency: Option<[u64; 3]>,
+    resident: u64,
     start_millis: u128,
-    crossings: Option<Crossings>,
+    pub(super) crossings: Option<Crossings>,
+    /// Bytes of the worker's VM, before and after many tenants.
+    pub(super) vm: Option<(u64, u64)>,
+    /// In so many requests so many writes of what workers share, and so many in vain.
+    pub(super) writes: Option<(usize, (usize, usize))>,
 }
 
 impl Measured {
-    pub(super) fn of(
-        scenario: &'static str,
-        answers: Answers,
-        variant: &mut Variant,
-        crossings: Option<Crossings>,
-    ) -> Result<Self> {
-        let cpu = |share| quantile(&variant.measured, share).context("nothing was measured");
-        let latency = |share| quantile(&variant.latencies, share).context("no latency was measured");
-        let (cpu, latency) =
-            ([cpu(0.0)?, cpu(0.5)?, cpu(1.0)?], [latency(0.5)?, latency(0.99)?, latency(0.999)?]);
-        let memory = variant.envoy.process().memory()?;
-        let start_millis = variant.start.as_millis();
-        Ok(Self { scenario, answers, filter: variant.filter, cpu, latency, memory, start_millis, crossings })
+    pub(super) fn of(scenario: &'static str, answers: Answers, variant: &mut Variant) -> Result<Self> {
+        let latency = |share| quantile(&variant.latencies, share);
+        Ok(Self {
+            scenario,
+            answers,
+            filter: variant.filter,
+            workers: variant.workers,
+            cpu: variant.measured.clone(),
+            latency: latency(0.5)
+                .zip(latency(0.99))
+                .zip(latency(0.999))
+                .map(|((p50, p99), p999)| [p50, p99, p999]),
+            resident: variant.envoy.process().memory()?,
+            start_millis: variant.start.as_millis(),
+            crossings: None,
+            vm: None,
+            writes: None,
+        })
     }
 
-    const fn median(&self) -> u64 {
-        let [_, median, _] = self.cpu;
-        median
+    /// Microseconds of CPU time per request.
+    fn micros(&self, share: f64) -> f64 {
+        quantile(&self.cpu, share).map_or(f64::NAN, in_micros)
     }
+
+    /// Microseconds that it takes more than `base`, round by round.
+    fn added_to(&self, base: &Self) -> f64 {
+        let each: Vec<_> = self
+            .cpu
+            .iter()
+            .zip(&base.cpu)
+            .map(|(own, base)| own.cast_signed() - base.cast_signed())
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "microseconds with one digit behind the point")]
+        quantile(&each, 0.5).map_or(f64::NAN, |nanos| nanos as f64 / 1_000.0)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds with one digit behind the point")]
+fn in_micros(nanos: u64) -> f64 {
+    nanos as f64 / 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "MiB with one digit behind the point")]
+fn in_mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
 }
 
 /// Everything that was measured.
@@ -56,19 +87,20 @@ pub(super) struct Report {
     groups: Vec<Vec<Measured>>,
 }
 
-/// A row with what it is compared with, in microseconds.
-struct Compared<'a> {
-    row: &'a Measured,
-    added: f64,
-    /// Added, with what Lua adds as 1.
-    of_lua: Option<f64>,
+/// A row with what it is compared with.
+pub(super) struct Compared<'a> {
+    pub(super) row: &'a Measured,
+    /// Microseconds of CPU time that a request takes more than without a filter.
+    pub(super) added: f64,
+    /// The same, with what Lua adds as 1.
+    pub(super) of_lua: Option<f64>,
 }
 
 impl Report {
     pub(super) fn new(options: &Options) -> Result<Self> {
-        let Options { rounds, seconds, connections, workers, .. } = options;
+        let (rounds, Options { requests, connections, .. }) = (options.rounds(), options);
         let title = format!(
-            "{}; {rounds} rounds of {seconds} s, {connections} connections, {workers} worker(s)",
+            "{}; {rounds} rounds of {requests} requests, {connections} connections",
             machine::line()?
         );
         Ok(Self { title, groups: Vec::new() })
@@ -78,113 +110,113 @@ impl Report {
         self.groups.push(group);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "microseconds with one digit behind the point")]
-    fn compared(&self) -> impl Iterator<Item = Compared<'_>> {
-        let micros = |nanos: u64| nanos as f64 / 1_000.0;
-        self.groups.iter().flat_map(move |group| {
-            let median =
-                |filter| group.iter().find(|row| row.filter == filter).map(|row| micros(row.median()));
-            let (base, lua) = (median(Filter::None).unwrap_or(0.0), median(Filter::Lua));
-            group.iter().map(move |row| {
-                let added = micros(row.median()) - base;
-                let of_lua = lua.map(|lua| added / (lua - base)).filter(|_| row.filter != Filter::None);
-                Compared { row, added, of_lua }
-            })
-        })
+    fn compared(&self) -> Vec<Compared<'_>> {
+        let mut rows = Vec::new();
+        for group in &self.groups {
+            for row in group {
+                let find =
+                    |filter| group.iter().find(|one| one.filter == filter && one.workers == row.workers);
+                let Some(base) = find(Filter::None) else { continue };
+                let added = row.added_to(base);
+                let lua = find(Filter::Lua).filter(|_| row.filter != Filter::None);
+                rows.push(Compared { row, added, of_lua: lua.map(|lua| added / lua.added_to(base)) });
+            }
+        }
+        rows
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub(super) fn print(&self) {
         println!("{}\n", self.title);
         println!(
-            "| scenario | answered by | HTTP filter | CPU per request, median (least to most) | added | Lua = 1 | p50 / p99 / p99.9 | memory | until ready | callbacks + host calls |"
+            "| scenario | answered by | workers | HTTP filter | CPU of a request (quarter to quarter) | added | Lua = 1 | p50 / p99 / p99.9 at half load | resident | until ready |"
         );
         println!("|---|---|---|---|---|---|---|---|---|---|");
-        let micros = |nanos: u64| nanos as f64 / 1_000.0;
         for Compared { row, added, of_lua } in self.compared() {
-            let [least, median, most] = row.cpu.map(micros);
-            let [p50, p99, p999] = row.latency;
+            let [low, median, high] = [0.25, 0.5, 0.75].map(|share| row.micros(share));
             let of_lua = of_lua.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-            let crossings = row.crossings.as_ref().map_or_else(String::new, |crossings| {
-                format!("{} + {}", crossings.callbacks.len(), crossings.host_calls.len())
-            });
+            let latency =
+                row.latency.map_or_else(String::new, |[p50, p99, p999]| format!("{p50} / {p99} / {p999} us"));
             println!(
-                "| {} | {} | {} | {median:.1} us ({least:.1} to {most:.1}) | {added:+.1} us | {of_lua} | {p50} / {p99} / {p999} us | {:.1} MiB | {} ms | {crossings} |",
+                "| {} | {} | {} | {} | {median:.1} us ({low:.1} to {high:.1}) | {added:+.1} us | {of_lua} | {latency} | {:.0} MiB | {} ms |",
                 row.scenario,
                 row.answers.as_str(),
+                row.workers,
                 row.filter.as_str(),
-                row.memory as f64 / 1_048_576.0,
+                in_mebibytes(row.resident),
                 row.start_millis,
             );
         }
         println!();
-        for (row, crossings) in
-            self.groups.iter().flatten().filter_map(|row| Some((row, row.crossings.as_ref()?)))
-        {
-            println!(
-                "{}, {}: {} asks {}",
-                row.scenario,
-                row.answers.as_str(),
-                crossings.callbacks.join(", "),
-                crossings.host_calls.join(", ")
-            );
+        for group in &self.groups {
+            for line in notes(group) {
+                println!("{line}");
+            }
         }
     }
 
     pub(super) fn json(&self) -> Result<String> {
         let row = |Compared { row, added, of_lua }: Compared<'_>| -> Value {
-            let [least, median, most] = row.cpu;
-            let [p50, p99, p999] = row.latency;
+            let nanos = |share| quantile(&row.cpu, share);
             let calls = |of: fn(&Crossings) -> &Vec<String>| row.crossings.as_ref().map(of);
             json!({
                 "scenario": row.scenario,
                 "answeredBy": row.answers.as_str(),
+                "workers": row.workers,
                 "filter": row.filter.as_str(),
-                "cpuNanosPerRequest": {"least": least, "median": median, "most": most},
+                "cpuNanosPerRequest": {"p25": nanos(0.25), "p50": nanos(0.5), "p75": nanos(0.75)},
                 "addedMicros": added,
                 "addedLuaIs1": of_lua,
-                "latencyMicros": {"p50": p50, "p99": p99, "p999": p999},
-                "residentBytes": row.memory,
+                "latencyMicros": row.latency.map(|[p50, p99, p999]| json!({"p50": p50, "p99": p99, "p999": p999})),
+                "residentBytes": row.resident,
+                "vmBytes": row.vm.map(|(before, after)| json!({"before": before, "withManyKeys": after})),
                 "millisUntilReady": u64::try_from(row.start_millis).unwrap_or(u64::MAX),
+                "sharedWrites": row.writes.map(|(requests, (all, refused))| json!({"requests": requests, "writes": all, "refused": refused})),
                 "callbacks": calls(|crossings| &crossings.callbacks),
                 "hostCalls": calls(|crossings| &crossings.host_calls),
             })
         };
-        let rows: Vec<_> = self.compared().map(row).collect();
-        Ok(serde_json::to_string_pretty(&json!({"machine": self.title, "rows": rows}))?)
+        let rows: Vec<_> = self.compared().into_iter().map(row).collect();
+        serde_json::to_string_pretty(&json!({"machine": self.title, "rows": rows})).context("no JSON")
     }
 
-    /// Bars of what each filter adds.
     pub(super) fn svg(&self) -> String {
-        let rows: Vec<_> = self.compared().filter(|one| one.row.filter != Filter::None).collect();
-        let most = rows.iter().map(|one| one.added).fold(1.0, f64::max);
-        let mut bars = String::new();
-        let mut y = 40;
-        for Compared { row, added, .. } in &rows {
-            let width = 420.0 * added.max(0.0) / most;
-            let colour = match row.filter {
-                Filter::Spillway => "#2563eb",
-                Filter::Lua => "#9ca3af",
-                Filter::Native | Filter::None => "#d1d5db",
-            };
-            let name = format!("{}, {}: {}", row.scenario, row.answers.as_str(), row.filter.as_str());
-            // Writing to a String does not fail.
-            let _ = writeln!(
-                bars,
-                "<text x=\"430\" y=\"{}\" text-anchor=\"end\">{name}</text>\
-                 <rect x=\"440\" y=\"{y}\" width=\"{width:.1}\" height=\"14\" fill=\"{colour}\"/>\
-                 <text x=\"{:.1}\" y=\"{}\">{added:+.1} us</text>",
-                y + 11,
-                446.0 + width,
-                y + 11
-            );
-            y += if row.filter == Filter::Spillway { 30 } else { 18 };
-        }
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 940 {y}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-             <rect width=\"940\" height=\"{y}\" fill=\"white\"/>\n\
-             <text x=\"10\" y=\"20\">CPU time added per request. {}</text>\n{bars}</svg>\n",
-            self.title
-        )
+        picture::bars(&self.title, &self.compared())
     }
+}
+
+/// What has no column.
+fn notes(group: &[Measured]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for row in group {
+        let name = format!("{}, answered by {}", row.scenario, row.answers.as_str());
+        if let Some(Crossings { callbacks, host_calls }) = &row.crossings {
+            notes.push(format!(
+                "{name}: {} callbacks and {} host calls: {} asks {}",
+                callbacks.len(),
+                host_calls.len(),
+                callbacks.join(", "),
+                host_calls.join(", ")
+            ));
+        }
+        if let Some((before, after)) = row.vm {
+            let (before, after) = (in_mebibytes(before), in_mebibytes(after));
+            notes.push(format!(
+                "{name}: the worker's VM has {before:.2} MiB, {after:.2} MiB after {} keys",
+                super::TENANTS
+            ));
+        }
+        let one = group.iter().find(|one| one.filter == row.filter && one.workers == 1);
+        if let (2.., Some(one)) = (row.workers, one) {
+            let ratio = row.micros(0.5) / one.micros(0.5);
+            let writes = row.writes.map_or_else(String::new, |(requests, (all, refused))| {
+                format!(", {all} writes of shared data in {requests} requests, {refused} in vain")
+            });
+            notes.push(format!(
+                "{name}: {} workers take {ratio:.2} of one worker's CPU with {}{writes}",
+                row.workers,
+                row.filter.as_str()
+            ));
+        }
+    }
+    notes
 }

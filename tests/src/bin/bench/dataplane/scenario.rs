@@ -24,22 +24,35 @@ pub(crate) struct Scenario {
     copies: usize,
     /// Whether our filter rejects the request.
     pub(crate) rejects: bool,
+    /// Whether it is measured with an upstream, too.
+    pub(crate) upstream: bool,
+    /// Whether it is measured with two workers, too.
+    pub(crate) two_workers: bool,
+}
+
+impl Scenario {
+    const fn new(name: &'static str, folder: &'static str) -> Self {
+        Self { name, folder, copies: 0, rejects: false, upstream: false, two_workers: false }
+    }
+
+    const fn with_upstream(self) -> Self {
+        Self { upstream: true, ..self }
+    }
+
+    const fn copied(self, copies: usize) -> Self {
+        Self { copies, ..self }
+    }
 }
 
 pub(crate) const SCENARIOS: [Scenario; 8] = [
-    Scenario { name: "a: one limit", folder: "one-limit", copies: 0, rejects: false },
-    Scenario { name: "b: limit by key", folder: "limit-by-key", copies: 0, rejects: false },
-    Scenario {
-        name: "b2: limit by key, with headers",
-        folder: "limit-by-key-with-headers",
-        copies: 0,
-        rejects: false,
-    },
-    Scenario { name: "c: limit, breaker, bulkhead", folder: "everything", copies: 0, rejects: false },
-    Scenario { name: "d: 10 routes", folder: "many-routes", copies: 10, rejects: false },
-    Scenario { name: "d: 1,000 routes", folder: "many-routes", copies: 1_000, rejects: false },
-    Scenario { name: "d: 10,000 routes", folder: "many-routes", copies: 10_000, rejects: false },
-    Scenario { name: "e: all rejected", folder: "all-rejected", copies: 0, rejects: true },
+    Scenario { two_workers: true, ..Scenario::new("a: one limit", "one-limit") }.with_upstream(),
+    Scenario::new("b: limit by key", "limit-by-key").with_upstream(),
+    Scenario::new("b2: limit by key, with headers", "limit-by-key-with-headers"),
+    Scenario::new("c: limit, breaker, bulkhead", "everything").with_upstream(),
+    Scenario::new("d: 10 routes", "many-routes").copied(10),
+    Scenario::new("d: 1,000 routes", "many-routes").copied(1_000),
+    Scenario::new("d: 10,000 routes", "many-routes").copied(10_000),
+    Scenario { rejects: true, ..Scenario::new("e: all rejected", "all-rejected") }.with_upstream(),
 ];
 
 impl Scenario {

@@ -1,19 +1,20 @@
 //! One Envoy with one filter, and what is measured of it.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use spillway_tests::client::Client;
+use spillway_tests::crossings;
 use spillway_tests::envoy::Envoy;
-use spillway_tests::load::Load;
 use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
 
 use super::Options;
 use super::configuration;
+use super::load::{Exchange, Senders, TENANT};
+use super::memory;
 use super::scenario::Scenario;
 use crate::machine;
 
@@ -50,7 +51,7 @@ pub(crate) enum Answers {
 impl Answers {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::Direct => "direct responses",
+            Self::Direct => "Envoy",
             Self::Upstream => "an upstream",
         }
     }
@@ -58,11 +59,14 @@ impl Answers {
 
 pub(crate) struct Variant {
     pub(super) filter: Filter,
+    pub(super) workers: usize,
     pub(super) envoy: Envoy,
     pub(super) url: String,
-    rejects: bool,
-    /// Nanoseconds of CPU time per request.
+    senders: Senders,
+    /// Nanoseconds of CPU time per request, one a round.
     pub(super) measured: Vec<u64>,
+    /// Requests so far, and the time that they took.
+    pub(super) sent: (usize, Duration),
     /// Microseconds, at a fixed rate.
     pub(super) latencies: Vec<u64>,
     /// Until Envoy was ready.
@@ -71,15 +75,13 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
-    #[allow(clippy::too_many_arguments, reason = "each is a dimension of the table")]
     pub(super) fn start(
         scene: &Scene,
         client: &Client,
-        filter: Filter,
-        scenario: &Scenario,
+        (filter, workers): (Filter, usize),
+        (scenario, answers): (&Scenario, Answers),
         rendered: &Value,
-        answers: Answers,
-        workers: usize,
+        options: &Options,
     ) -> Result<Self> {
         let (listener, admin) = (Port::free()?, Port::free()?);
         let file = scene.folder().join(format!("{}.json", listener.number()));
@@ -90,69 +92,75 @@ impl Variant {
         let envoy = Envoy::start(client, &file, &admin, workers, &log)
             .with_context(|| format!("Envoy with {}", filter.as_str()))?;
         let start = started.elapsed();
-        let url = format!("http://{}{}", listener.address(), scenario.path());
+        let path = scenario.path();
+        let url = format!("http://{}{path}", listener.address());
         let rejects = scenario.rejects && filter == Filter::Spillway;
         if rejects {
             // The one request that there is a token for.
-            client.get(&url, &[TENANT])?;
+            client.get(&url, &[("x-tenant-id", TENANT)])?;
         }
-        let ports = [listener, admin];
-        let (measured, latencies) = (Vec::new(), Vec::new());
-        Ok(Self { filter, envoy, url, rejects, measured, latencies, start, _ports: ports })
+        let exchange = Exchange::new(&path, &[if rejects { 429 } else { 200 }]);
+        let senders = Senders::connect(listener.address(), &exchange, options.connections)?;
+        Ok(Self {
+            filter,
+            workers,
+            envoy,
+            url,
+            senders,
+            measured: Vec::new(),
+            sent: (0, Duration::ZERO),
+            latencies: Vec::new(),
+            start,
+            _ports: [listener, admin],
+        })
     }
 
-    /// Nanoseconds of CPU time per request, with as many requests as can be served.
-    pub(super) fn load(&mut self, options: &Options) -> Result<u64> {
-        let (connections, duration) = (options.connections.to_string(), format!("{}s", options.seconds));
+    /// A burst that is not measured: buffers, caches and the module's compilation are not what it is about.
+    pub(super) fn warm_up(&mut self, requests: usize) -> Result<()> {
+        self.senders.burst(requests)
+    }
+
+    /// Takes its turn.
+    pub(super) fn measure(&mut self, requests: usize) -> Result<()> {
+        /// What comes after the last answer (logging, ticks) belongs to it.
+        const AFTER: Duration = Duration::from_millis(3);
         let id = self.envoy.process().id();
-        let before = machine::cpu_micros(id)?;
-        let output = Command::new("wrk")
-            .args(["-t", "1", "-c", &connections, "-d", &duration, "-H", "x-tenant-id: acme", &self.url])
-            .output()
-            .context("cannot run wrk")?;
-        let used = machine::cpu_micros(id)? - before;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "wrk failed: {text}{}", String::from_utf8_lossy(&output.stderr));
-        if text.contains("Socket errors") || text.contains("Non-2xx") != self.rejects {
-            bail!(
-                "not every request of the variant \"{}\" was answered as expected:\n{text}",
-                self.filter.as_str()
-            );
-        }
-        let requests = requests(&text).with_context(|| format!("wrk said nothing of requests:\n{text}"))?;
-        (used * 1_000).checked_div(requests).context("wrk sent nothing")
-    }
-
-    /// Latencies with eight senders that pause between requests.
-    pub(super) fn pace(&mut self, client: &Client) -> Result<()> {
-        let load = Load::get(&self.url).header(TENANT.0, TENANT.1);
-        let report = load.concurrency(8).pause(Duration::from_millis(4)).requests(2_000).run(client)?;
-        let expected = if self.rejects { 429 } else { 200 };
-        let others = report.other_than(&[expected]);
-        ensure!(others.is_empty(), "{others:?}");
-        let micros = |record: &spillway_tests::load::Record| (record.answered - record.sent).as_micros();
-        self.latencies
-            .extend(report.records.iter().map(|record| u64::try_from(micros(record)).unwrap_or(u64::MAX)));
+        let (before, began) = (machine::cpu_nanos(id)?, Instant::now());
+        self.senders.burst(requests).with_context(|| self.filter.as_str())?;
+        let (total, time) = &mut self.sent;
+        *total += requests;
+        *time += began.elapsed();
+        std::thread::sleep(AFTER);
+        let used = machine::cpu_nanos(id)?.saturating_sub(before);
+        self.measured.push(used.checked_div(requests.try_into()?).context("nothing was sent")?);
         Ok(())
     }
-}
 
-pub(super) const TENANT: (&str, &str) = ("x-tenant-id", "acme");
+    /// Requests a second that it served when there were always more.
+    pub(super) fn throughput(&self) -> u32 {
+        let (sent, time) = self.sent;
+        let millis = time.as_millis().max(1);
+        u32::try_from(sent as u128 * 1_000 / millis).unwrap_or(u32::MAX)
+    }
 
-/// `  83112 requests in 3.01s, 9.35MB read`.
-fn requests(output: &str) -> Option<u64> {
-    output.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
-}
+    /// Measures latencies at so many requests a second.
+    pub(super) fn pace(&mut self, rate: u32, duration: Duration) -> Result<()> {
+        self.latencies.extend(self.senders.pace(rate, duration).with_context(|| self.filter.as_str())?);
+        Ok(())
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// How often its workers write what they share in a burst of requests, and how often in vain.
+    pub(super) fn writes(&mut self, client: &Client, requests: usize) -> Result<(usize, usize)> {
+        let Self { envoy, senders, .. } = self;
+        crossings::writes(envoy, client, || senders.burst(requests))
+    }
 
-    #[test]
-    fn requests_are_read_from_what_wrk_prints() {
-        let output =
-            "Running 3s test @ http://127.0.0.1/\n  1 threads\n  83112 requests in 3.01s, 9.35MB read\n";
-        assert_eq!(requests(output), Some(83_112));
-        assert_eq!(requests("unable to connect"), None);
+    /// The memory of the worker's VM in bytes, now and after each of so many tenants has sent a request.
+    pub(super) fn grow(&mut self, tenants: usize) -> Result<(u64, u64)> {
+        let id = self.envoy.process().id();
+        let largest = || anyhow::Ok(memory::of_vms(id)?.first().copied().unwrap_or(0));
+        let before = largest()?;
+        self.senders.burst_of_tenants(tenants)?;
+        Ok((before, largest()?))
     }
 }

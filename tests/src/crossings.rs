@@ -1,45 +1,73 @@
 //! How often one request crosses the boundary between Envoy and the module, by Envoy's own trace of it.
 
-use anyhow::{Result, ensure};
-use spillway_tests::client::Client;
+use std::collections::BTreeSet;
 
-use super::variant::{TENANT, Variant};
+use anyhow::{Result, ensure};
+
+use crate::client::Client;
+use crate::envoy::Envoy;
+use crate::wait;
 
 /// The calls of one request, by name, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Crossings {
+pub struct Crossings {
     /// From Envoy into the module.
-    pub(super) callbacks: Vec<String>,
+    pub callbacks: Vec<String>,
     /// From the module to Envoy.
-    pub(super) host_calls: Vec<String>,
+    pub host_calls: Vec<String>,
 }
 
-/// Of the third of three requests, so that what is kept between requests is there.
-pub(super) fn count(variant: &mut Variant, client: &Client) -> Result<Crossings> {
-    let admin = variant.envoy.admin();
-    let send = || client.get(&variant.url, &[TENANT]);
-    send()?;
-    send()?;
-    let post = |level: &str| {
-        let url = format!("http://{admin}/logging?wasm={level}");
-        client.send(client.request(reqwest::Method::POST, &url))
-    };
-    post("trace")?;
-    let before = variant.envoy.process().output().len();
-    client.get(&variant.url, &[TENANT])?;
-    // The stream's last callback comes after the answer.
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    post("info")?;
-    let log = variant.envoy.process().output();
-    let crossings = read(log.get(before..).unwrap_or_default());
-    ensure!(!crossings.callbacks.is_empty(), "Envoy has traced nothing");
+/// Counts those of one request, by Envoy's own trace; `end` is the callback that comes last, perhaps after the answer.
+pub fn count(
+    envoy: &mut Envoy,
+    client: &Client,
+    url: &str,
+    headers: &[(&str, &str)],
+    end: &str,
+) -> Result<Crossings> {
+    let before = envoy.process().output().len();
+    level(envoy, client, "trace")?;
+    client.get(url, headers)?;
+    let crossings = wait::until("the end of a trace", || {
+        let log = envoy.process().output();
+        let crossings = read(log.get(before..).unwrap_or_default());
+        ensure!(crossings.callbacks.last().is_some_and(|last| last == end), "{:?}", crossings.callbacks);
+        Ok(crossings)
+    })?;
+    level(envoy, client, "info")?;
     Ok(crossings)
+}
+
+/// How often workers wrote what they share while `act` ran, and how often one of them had to do it again because another had been faster.
+pub fn writes(
+    envoy: &mut Envoy,
+    client: &Client,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<(usize, usize)> {
+    let before = envoy.process().output().len();
+    level(envoy, client, "trace")?;
+    act()?;
+    level(envoy, client, "info")?;
+    let log = envoy.process().output();
+    Ok(read_writes(log.get(before..).unwrap_or_default()))
+}
+
+fn level(envoy: &Envoy, client: &Client, level: &str) -> Result<()> {
+    let url = format!("http://{}/logging?wasm={level}", envoy.admin());
+    client.send(client.request(reqwest::Method::POST, &url)).map(drop)
+}
+
+/// All of `proxy_set_shared_data`, and those that were refused because the value had changed (status 8 of the ABI).
+fn read_writes(log: &str) -> (usize, usize) {
+    let returned = log.lines().filter_map(|line| line.split_once("env.proxy_set_shared_data return: "));
+    returned
+        .fold((0, 0), |(all, refused), (_, status)| (all + 1, refused + usize::from(status.trim() == "8")))
 }
 
 /// Reads a trace, without what belongs to a tick.
 fn read(log: &str) -> Crossings {
     let mut crossings = Crossings::default();
-    let mut in_tick = std::collections::BTreeSet::new();
+    let mut in_tick = BTreeSet::new();
     for line in log.lines() {
         // `[2026-01-31 12:00:00.000][THREAD][trace][wasm] [...] [host->vm] NAME(...)`
         let thread = line.split(['[', ']']).nth(3).unwrap_or_default();
@@ -83,5 +111,13 @@ mod tests {
         let crossings = read(&log.concat());
         assert_eq!(crossings.callbacks, ["proxy_on_request_headers", "proxy_on_log"]);
         assert_eq!(crossings.host_calls, ["proxy_get_header_map_value", "clock_time_get"]);
+    }
+
+    #[test]
+    fn a_write_is_refused_with_status_8() {
+        let line = |status: u32| {
+            format!("[..][7][trace][wasm] [vm<-host] env.proxy_set_shared_data return: {status}\n")
+        };
+        assert_eq!(read_writes(&[line(0), line(8), line(0), "other\n".to_owned()].concat()), (3, 1));
     }
 }
