@@ -1,10 +1,12 @@
 //! The bootstrap with which an Envoy finds this control plane: the only configuration an Envoy is ever given by hand.
 
 use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
+
+use crate::document::expression::MAX_PROGRAM_OF_ENVOY;
 
 /// The cluster through which an Envoy reaches the control plane: xDS and the Wasm module come over the same port.
 pub const CONTROL_PLANE_CLUSTER: &str = "spillway";
@@ -74,12 +76,16 @@ pub struct Bootstrap {
     pub filter_path: Option<String>,
     /// How to reach the control plane; without it in plain text.
     pub tls: Option<Tls>,
+    /// MiB of heap with which a proxy counts as full; it sheds load before.
+    pub max_heap: NonZeroU32,
+    /// Connections of clients on all listeners together; those beyond are closed as they come.
+    pub max_connections: NonZeroU32,
 }
 
 impl Bootstrap {
     /// The bootstrap as JSON, which is YAML too.
     pub fn render(&self) -> Value {
-        let Self { fleet, node, zone, xds, admin_port, filter_path, tls } = self;
+        let Self { fleet, node, zone, xds, admin_port, filter_path, tls, max_heap, max_connections } = self;
         let mut envoy_node = Map::new();
         envoy_node.insert("id".into(), json!(node));
         envoy_node.insert("cluster".into(), json!(fleet));
@@ -98,7 +104,8 @@ impl Bootstrap {
         let control_plane = control_plane_cluster(xds, tls.as_ref());
         bootstrap.insert("static_resources".into(), json!({ "clusters": [control_plane] }));
         bootstrap.insert("stats_config".into(), json!({ "stats_tags": stats_tags() }));
-        bootstrap.insert("overload_manager".into(), overload_manager());
+        bootstrap.insert("overload_manager".into(), overload_manager(*max_heap, *max_connections));
+        bootstrap.insert("layered_runtime".into(), runtime());
         if let Some(port) = admin_port {
             let address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
             bootstrap.insert("admin".into(), json!({ "address": address }));
@@ -204,15 +211,55 @@ fn stats_tags() -> Value {
     json!(["kind", "policy", "rule", "to"].map(tag))
 }
 
-/// Connections over this bound are closed at accept, before they cost anything, so that a flood can't take the file descriptors
-/// that upstream connections and the xDS stream need.
-fn overload_manager() -> Value {
+/// A proxy that has too much to do gives up some of it, and goes on with the rest.
+///
+/// Connections beyond the bound are closed at accept, before they cost anything, so that a flood can't take the file descriptors that upstream connections and
+/// the xDS stream need. As the heap fills up, first memory that is free is given back to the system, then requests are answered 503, and in the end no connection is
+/// accepted until there is room again.
+fn overload_manager(max_heap: NonZeroU32, max_connections: NonZeroU32) -> Value {
+    const HEAP: &str = "envoy.resource_monitors.fixed_heap";
+    let action = |name: &str, share: f64| {
+        json!({
+            "name": format!("envoy.overload_actions.{name}"),
+            "triggers": [{ "name": HEAP, "threshold": { "value": share } }],
+        })
+    };
     json!({
-        "resource_monitors": [{
-            "name": "envoy.resource_monitors.global_downstream_max_connections",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                "max_active_downstream_connections": 100_000,
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {
+                "name": HEAP,
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                    "max_heap_size_bytes": u64::from(max_heap.get()) << 20,
+                },
+            },
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": max_connections,
+                },
+            },
+        ],
+        "actions": [
+            action("shrink_heap", 0.9),
+            action("stop_accepting_requests", 0.95),
+            action("stop_accepting_connections", 0.98),
+        ],
+    })
+}
+
+/// What Envoy is told at start and can't be told by a listener.
+fn runtime() -> Value {
+    json!({
+        "layers": [{
+            "name": "spillway",
+            "static_layer": {
+                // Whatever `spillway check` accepts; by default Envoy refuses expressions of 100 letters.
+                "re2.max_program_size.error_level": MAX_PROGRAM_OF_ENVOY,
+                // A client that sends requests as fast as it can takes turns with the others.
+                "http.max_requests_per_io_cycle": 1,
             },
         }],
     })
@@ -231,7 +278,19 @@ mod tests {
             admin_port: None,
             filter_path: None,
             tls: None,
+            max_heap: NonZeroU32::MIN,
+            max_connections: NonZeroU32::MIN,
         }
+    }
+
+    #[test]
+    fn load_is_shed_before_memory_runs_out() {
+        let limits = Bootstrap { max_heap: NonZeroU32::new(3).unwrap(), ..bootstrap("127.0.0.1:1") };
+        let manager = limits.render()["overload_manager"].clone();
+        let monitor = |i: usize| manager["resource_monitors"][i]["typed_config"].clone();
+        assert_eq!(monitor(0)["max_heap_size_bytes"], 3 << 20);
+        assert_eq!(monitor(1)["max_active_downstream_connections"], 1);
+        assert_eq!(manager["actions"][1]["name"], "envoy.overload_actions.stop_accepting_requests");
     }
 
     #[test]

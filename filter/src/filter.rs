@@ -156,10 +156,17 @@ impl<H: Host> Filter<H> {
 
     /// A request has come. Without a configuration it passes.
     pub fn on_request_headers(&mut self, context: u32, end_of_stream: bool) -> Action {
-        self.metrics.request();
-        let Some(root) = self.root_of_stream() else { return Action::Continue };
+        let root = self.root_of_stream();
         let Self { host, roots, streams, probes, metrics, .. } = self;
-        let Some(root) = roots.get_mut(root) else { return Action::Continue };
+        let Some(root) = root.and_then(|root| roots.get_mut(root)) else {
+            metrics.request();
+            return Action::Continue;
+        };
+        if root.engine.announces_key() {
+            // The instance behind this one counts the request.
+            return Self::announce_key(host, &mut root.engine);
+        }
+        metrics.request();
         let request = Request::new(host, root.engine.needs());
         let decision = root.engine.decide(&request, &mut SharedData(host), host.now());
         let Decision { key, verdict, shadowed, limits } = decision;
@@ -210,6 +217,19 @@ impl<H: Host> Filter<H> {
         };
         root.report(host, metrics);
         action
+    }
+
+    /// Makes the key a header, by which the proxy chooses the route again.
+    fn announce_key(host: &H, engine: &mut Engine) -> Action {
+        let request = Request::new(host, engine.needs());
+        let decision = engine.decide(&request, &mut SharedData(host), host.now());
+        // A key may be any bytes, and a header may not. No route asks for a key that can't be a header.
+        let key = decision.key.and_then(|key| std::str::from_utf8(key).ok());
+        if let Some(key) = key.filter(|key| !key.chars().any(char::is_control)) {
+            // Without it the request is served by a route that does not ask for the key.
+            host.set_request_header("x-route-key", key).ok();
+        }
+        Action::Continue
     }
 
     /// A stream is over. What it was admitted to hears how it ended.

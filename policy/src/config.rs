@@ -48,8 +48,17 @@ pub struct Configuration {
     /// configurations written by hand.
     #[serde(default)]
     pub revision: u64,
+    /// This instance only says what the route key is: it sets the request header `x-route-key`, so that the proxy can choose the route by it, and counts and
+    /// rejects nothing. Another one behind it does the rest.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub announces_key: bool,
     /// The policies, in the order in which their rules are asked.
     pub policies: Vec<Policy>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// One TrafficPolicy and where it applies.

@@ -39,6 +39,7 @@ pub use crate::decision::{
 #[derive(Debug)]
 pub struct Engine {
     revision: u64,
+    announces_key: bool,
     needs: Needs,
     index: Index,
     plans: Cache<Plan>,
@@ -76,7 +77,7 @@ impl Engine {
         if !problems.is_empty() {
             return Err(ConfigError::Problems(problems));
         }
-        let Configuration { revision, policies } = configuration;
+        let Configuration { revision, announces_key, policies } = configuration;
         let index = Index::new(&policies);
         let mut needs =
             Needs { route_name: index.needs_route(), filter_chain: index.needs_chain(), ..Needs::default() };
@@ -84,6 +85,7 @@ impl Engine {
         needs.outcomes = rules.hear_outcomes();
         let engine = Self {
             revision,
+            announces_key,
             needs,
             index,
             plans: Cache::default(),
@@ -108,6 +110,11 @@ impl Engine {
         self.residue.leave(self.rules.tables());
         self.residue = other.residue.clone();
         self.residue.enter(self.rules.tables());
+    }
+
+    /// Whether all that is wanted of it is the route key.
+    pub const fn announces_key(&self) -> bool {
+        self.announces_key
     }
 
     /// The revision of its configuration.
@@ -146,10 +153,11 @@ impl Engine {
         key.clear();
         let has_key = route_key.is_some_and(|route_key| route_key.extract(request, needs, asked, key));
 
-        let ruled = self.rule(&plan, request, store, now_ns);
+        let mut admission = Admission::since(now_ns);
+        let ruled = self.rule(&plan, request, &mut admission, store, now_ns);
         self.tell();
         let verdict = match ruled {
-            Ok(admission) => Verdict::Admit(admission),
+            Ok(()) => Verdict::Admit(admission),
             Err(refusal) => Verdict::Reject(self.reject(refusal)),
         };
         let Scratch { route_key, findings, rate_limit, rate_limit_policy, .. } = &self.scratch;
@@ -202,7 +210,14 @@ impl Engine {
         plans.insert(rules.plan(&index.find(route, chain.as_deref(), has_route_key, has_priority)))
     }
 
-    fn rule<R, S>(&mut self, plan: &Plan, request: &R, store: &mut S, now: u64) -> Result<Admission, Refusal>
+    fn rule<R, S>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+        admission: &mut Admission,
+        store: &mut S,
+        now: u64,
+    ) -> Result<(), Refusal>
     where
         R: Request + ?Sized,
         S: Store + ?Sized,
@@ -214,8 +229,8 @@ impl Engine {
         let Scratch { route_key, key, record, findings, .. } = &mut self.scratch;
         let keys = Keys { request, needs, asked, route_key, key, seed };
         let access = Access { store, bytes: record, transitions, now, since };
-        let ruled =
-            Ruling { keys, rules, presence: &mut presence, access, store_failures }.decide(plan, findings);
+        let ruled = Ruling { keys, rules, presence: &mut presence, access, store_failures }
+            .decide(plan, findings, admission);
         if counts {
             self.presence.set(presence);
         }

@@ -1,6 +1,6 @@
 //! `spillway bootstrap`.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, process};
@@ -30,6 +30,13 @@ pub(super) struct Bootstrap {
     /// A Wasm module on the Envoy's own disk, instead of the one that the control plane serves
     #[arg(long, value_name = "F")]
     filter_path: Option<PathBuf>,
+    /// MiB of heap with which this Envoy counts as full: at 95 % of it requests are answered 503, at 98 % no connection is accepted. Four fifths of what its
+    /// container or machine has for it is a good value
+    #[arg(long, value_name = "MIB", default_value = "2048")]
+    max_heap: NonZeroU32,
+    /// Connections of clients, on all listeners together; those beyond are closed as they come
+    #[arg(long, value_name = "N", default_value = "100000")]
+    max_connections: NonZeroU32,
     /// Reach the control plane with TLS: who vouches for its certificate, in PEM. The certificate has to name the host of --xds
     #[arg(long, value_name = "F")]
     xds_tls_ca: Option<PathBuf>,
@@ -43,15 +50,28 @@ pub(super) struct Bootstrap {
 
 impl Bootstrap {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { fleet, node, zone, xds, admin_port, filter_path, xds_tls_ca, xds_tls_cert, xds_tls_key } =
-            self;
+        let Self {
+            fleet,
+            node,
+            zone,
+            xds,
+            admin_port,
+            filter_path,
+            max_heap,
+            max_connections,
+            xds_tls_ca,
+            xds_tls_cert,
+            xds_tls_key,
+        } = self;
         let filter_path = filter_path.map(|path| absolute("--filter-path", &path)).transpose()?;
         let ca = xds_tls_ca.map(|path| absolute("--xds-tls-ca", &path)).transpose()?;
         let certificate = xds_tls_cert.map(|path| absolute("--xds-tls-cert", &path)).transpose()?;
         let key = xds_tls_key.map(|path| absolute("--xds-tls-key", &path)).transpose()?;
         let tls = ca.map(|ca| Tls { ca, certificate: certificate.zip(key) });
         let node = node.unwrap_or_else(unique_node);
-        let rendered = Rendered { fleet, node, zone, xds, admin_port, filter_path, tls }.render();
+        let rendered =
+            Rendered { fleet, node, zone, xds, admin_port, filter_path, tls, max_heap, max_connections }
+                .render();
         println!("{rendered:#}");
         Ok(ExitCode::SUCCESS)
     }

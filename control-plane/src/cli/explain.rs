@@ -18,6 +18,9 @@ use crate::document::suggest_name;
 use crate::model::Model;
 use crate::store::{FileStore, LoadError};
 
+/// Any moment will do, as long as it is the same.
+const NOW: u64 = 1_000_000_000;
+
 /// Shows what becomes of a request: which route serves it, its route key, and what every rule says about it, in order.
 ///
 /// The documents of a directory are asked, not a proxy: rules answer as in a proxy that has had no request yet, with full buckets, closed breakers and nothing in flight.
@@ -95,6 +98,12 @@ impl Explain {
                 continue;
             }
             let attachments: Vec<_> = model.routes_of(gateway, listener).collect();
+            if let Some(configuration) = model.key_configuration(gateway) {
+                let mut engine =
+                    Engine::new(configuration).context("the filter would refuse its configuration")?;
+                let said = engine.explain(&request, &mut Memory::default(), NOW);
+                request.early_key = said.route_key.and_then(|(_, key)| String::from_utf8(key?).ok());
+            }
             let matched = routing::find(&attachments, &request);
             explanations.push(self.ask(model, listening, request, matched.as_ref())?);
         }
@@ -166,10 +175,8 @@ impl Explain {
         let mut engine = Engine::new(model.filter_configuration(&listening.gateway))
             .context("the filter would refuse its configuration")?;
         let mut store = Memory::default();
-        // Any moment will do, as long as it is the same.
-        let now = 1_000_000_000;
-        let said = engine.explain(&request, &mut store, now);
-        let decision = engine.decide(&request, &mut store, now);
+        let said = engine.explain(&request, &mut store, NOW);
+        let decision = engine.decide(&request, &mut store, NOW);
         let outcome = match (decision.verdict, &route) {
             (Verdict::Reject(reject), _) => Outcome::Rejected {
                 status: reject.status,
@@ -179,6 +186,9 @@ impl Explain {
             (Verdict::Admit(_), None) if listening.listener.is_none() => Outcome::Admitted { backend: None },
             (Verdict::Admit(_), None) => {
                 Outcome::Answered { status: 404, because: "no rule matches".to_owned() }
+            }
+            (Verdict::Admit(_), Some(_)) if matched.is_some_and(|matched| matched.redirects()) => {
+                Outcome::Answered { status: 302, because: "the rule redirects".to_owned() }
             }
             (Verdict::Admit(_), Some(_)) => match &request.backend {
                 Some(backend) => Outcome::Admitted { backend: Some(backend.clone()) },

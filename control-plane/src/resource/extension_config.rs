@@ -39,6 +39,11 @@ pub fn name(gateway: &str) -> String {
     format!("spillway/{gateway}")
 }
 
+/// The name of the one that stands before it where routes match on the key.
+pub fn key_name(gateway: &str) -> String {
+    format!("spillway/{gateway}/key")
+}
+
 /// Where the xDS port serves the module.
 pub fn module_path(sha256: &str) -> String {
     format!("/filter/{sha256}.wasm")

@@ -1,16 +1,18 @@
 //! Listeners for gRPC clients that speak xDS and send their calls to the endpoints themselves, without a proxy in between.
 //!
-//! What such clients understand is less than what Envoy does: gRFC A27 (`xds:///` targets), A28 (matching and weighted clusters) and A31
-//! (timeouts). Filters other than the router are left out, because a client refuses what it does not know; what documents must not ask
+//! What such clients understand is less than what Envoy does: gRFC A27 (`xds:///` targets), A28 (matching and weighted clusters), A31
+//! (timeouts) and A44 (retries). Filters other than the router are left out, because a client refuses what it does not know; what documents must not ask
 //! of such a listener is checked when they are read.
 
 use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
 use envoy_types::pb::envoy::config::route::v3::{
-    Route, RouteConfiguration, RouteMatch, VirtualHost, route_match::PathSpecifier,
+    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route::Action,
+    route_action::MaxStreamDuration, route_match::PathSpecifier,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, Rds, http_connection_manager::RouteSpecifier,
 };
+use envoy_types::pb::google::protobuf::Duration;
 
 use super::any;
 use super::listener::{resource_name, router};
@@ -49,10 +51,7 @@ pub fn route_config(listener: &kind::Listener, attachments: &[Attachment<'_>]) -
         name: host.to_owned(),
         // A client looks for its target as it was written.
         domains: vec![host.to_owned(), format!("{host}:{}", listener.port)],
-        routes: candidates(host, attachments)
-            .iter()
-            .map(|one| understood(route(one.route, one.rule, &one.condition)))
-            .collect(),
+        routes: candidates(host, attachments).iter().map(|one| understood(route(listener, one))).collect(),
         ..VirtualHost::default()
     });
     RouteConfiguration {
@@ -74,9 +73,21 @@ fn understood(route: Route) -> Route {
             PathSpecifier::Prefix(path) if path == "/" => PathSpecifier::Prefix(String::new()),
             other => other,
         }),
+        // All that they send is gRPC.
+        grpc: None,
         ..matching
     });
-    Route { r#match: matching, ..route }
+    let action = route.action.map(|action| match action {
+        // To a client a timeout is the longest that a call may last.
+        Action::Route(action) => Action::Route(RouteAction {
+            max_stream_duration: action.timeout.clone().filter(|time| *time != Duration::default()).map(
+                |time| MaxStreamDuration { max_stream_duration: Some(time), ..MaxStreamDuration::default() },
+            ),
+            ..action
+        }),
+        other => other,
+    });
+    Route { r#match: matching, action, ..route }
 }
 
 #[cfg(test)]

@@ -1,29 +1,24 @@
 //! The routes that one listener serves, as a route configuration.
 //!
-//! Precedence is the Gateway API's: the most specific host, then an exact path over a prefix, a longer prefix over a shorter one, a method over
-//! none, more headers over fewer, and in the end the routes' names and the order in which rules and matches are written. Envoy takes the
-//! first route that matches, so the routes of a virtual host are sorted by it. A request that no rule for its own host matches may still match
-//! one for a wider host.
+//! Envoy takes the first route that matches, so the routes of a virtual host are sorted: by the most specific host, and then by [`precedence`]. A request that
+//! no rule for its own host matches may still match one for a wider host.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, HeaderValue, HeaderValueOption, data_source, header_value_option::HeaderAppendAction,
-};
-use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
-    WeightedCluster, header_matcher::HeaderMatchSpecifier, route::Action, route_action::ClusterSpecifier,
-    route_match::PathSpecifier, weighted_cluster::ClusterWeight,
-};
-use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, header_value_option::HeaderAppendAction};
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost};
 
-use super::{duration, uint32};
-use crate::document::kind::{HeaderMatch, Match, PathMatch, PathMatchKind, Rule};
+use self::precedence::precedence;
+use crate::document::kind::{Listener, Match, Rule};
 use crate::model::{Attachment, hostname};
 
+mod action;
+pub(crate) mod affinity;
 mod encoding;
+mod filters;
+mod matching;
+mod precedence;
 mod tree;
 
 pub use self::encoding::any;
@@ -34,13 +29,13 @@ pub const ROUTE_KEY_HEADER: &str = "x-route-key";
 /// Every host.
 const ANY_HOST: &str = "*";
 
-/// The route configuration called `name`.
-pub fn route_config(name: &str, attachments: &[Attachment<'_>]) -> RouteConfiguration {
+/// The route configuration called `name`, of a listener.
+pub fn route_config(name: &str, listener: &Listener, attachments: &[Attachment<'_>]) -> RouteConfiguration {
     RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: hosts_of(attachments)
             .into_iter()
-            .map(|host| virtual_host(host, attachments))
+            .map(|host| virtual_host(host, listener, attachments))
             .collect(),
         request_headers_to_add: vec![route_key_header()],
         response_headers_to_add: limit_headers(),
@@ -88,11 +83,9 @@ pub(crate) fn candidates<'a>(host: &str, attachments: &[Attachment<'a>]) -> Vec<
 }
 
 /// The routes as a tree where they are many, and as a list where they are few.
-fn virtual_host(host: &str, attachments: &[Attachment<'_>]) -> VirtualHost {
-    let routes: Vec<_> = candidates(host, attachments)
-        .iter()
-        .map(|Candidate { route: name, rule, condition }| route(name, rule, condition))
-        .collect();
+fn virtual_host(host: &str, listener: &Listener, attachments: &[Attachment<'_>]) -> VirtualHost {
+    let routes: Vec<_> =
+        candidates(host, attachments).iter().map(|candidate| route(listener, candidate)).collect();
     let matcher = tree::tree(&routes);
     VirtualHost {
         name: host.to_owned(),
@@ -117,98 +110,21 @@ fn matches(rule: &Rule) -> Vec<Match> {
     if rule.matches.is_empty() { vec![Match::default()] } else { rule.matches.clone() }
 }
 
-type Precedence = (Reverse<bool>, Reverse<usize>, Reverse<bool>, Reverse<usize>);
-
-fn precedence(condition: &Match) -> Precedence {
-    let (exact, length) = match &condition.path {
-        Some(PathMatch { kind: PathMatchKind::Exact, value }) => (true, value.len()),
-        Some(PathMatch { kind: PathMatchKind::PathPrefix, value }) => {
-            (false, value.trim_end_matches('/').len())
-        }
-        None => (false, 0),
-    };
-    (Reverse(exact), Reverse(length), Reverse(condition.method.is_some()), Reverse(condition.headers.len()))
-}
-
-pub(super) fn route(name: &str, rule: &Rule, condition: &Match) -> Route {
+/// One route. Where it stands among others [`candidates`] says.
+pub(super) fn route(listener: &Listener, candidate: &Candidate<'_>) -> Route {
+    let Candidate { route: name, rule, condition } = candidate;
+    let changes = filters::header_changes(&rule.filters);
     Route {
         name: format!("{name}/{}", rule.name),
-        r#match: Some(route_match(condition)),
-        action: Some(action(rule)),
+        r#match: Some(matching::route_match(condition)),
+        action: Some(action::action(listener, rule, condition)),
+        request_headers_to_add: changes.request.add,
+        request_headers_to_remove: changes.request.remove,
+        response_headers_to_add: changes.response.add,
+        response_headers_to_remove: changes.response.remove,
+        typed_per_filter_config: rule.session_persistence.iter().map(affinity::session).collect(),
         ..Route::default()
     }
-}
-
-fn route_match(condition: &Match) -> RouteMatch {
-    let method = condition.method.iter().map(|method| exactly(":method", method));
-    let headers = condition.headers.iter().map(|HeaderMatch { name, value, kind: _ }| exactly(name, value));
-    RouteMatch {
-        path_specifier: Some(path_specifier(condition.path.as_ref())),
-        headers: method.chain(headers).collect(),
-        ..RouteMatch::default()
-    }
-}
-
-fn path_specifier(path: Option<&PathMatch>) -> PathSpecifier {
-    match path {
-        Some(PathMatch { kind: PathMatchKind::Exact, value }) => PathSpecifier::Path(value.clone()),
-        Some(PathMatch { kind: PathMatchKind::PathPrefix, value }) => match value.trim_end_matches('/') {
-            "" => PathSpecifier::Prefix("/".to_owned()),
-            prefix => PathSpecifier::PathSeparatedPrefix(prefix.to_owned()),
-        },
-        None => PathSpecifier::Prefix("/".to_owned()),
-    }
-}
-
-fn exactly(name: &str, value: &str) -> HeaderMatcher {
-    HeaderMatcher {
-        name: name.to_ascii_lowercase(),
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
-            match_pattern: Some(MatchPattern::Exact(value.to_owned())),
-            ..StringMatcher::default()
-        })),
-        ..HeaderMatcher::default()
-    }
-}
-
-/// Where a rule leads. A rule none of whose backends has a weight answers 500 itself, as the Gateway API asks of rules that lead nowhere.
-fn action(rule: &Rule) -> Action {
-    let weighted: Vec<_> = rule.backend_refs.iter().filter(|reference| reference.weight > 0).collect();
-    let clusters = match weighted.as_slice() {
-        [] => return nowhere(),
-        [only] => ClusterSpecifier::Cluster(only.name.clone()),
-        several => ClusterSpecifier::WeightedClusters(WeightedCluster {
-            clusters: several
-                .iter()
-                .map(|reference| ClusterWeight {
-                    name: reference.name.clone(),
-                    weight: Some(uint32(reference.weight)),
-                    ..ClusterWeight::default()
-                })
-                .collect(),
-            ..WeightedCluster::default()
-        }),
-    };
-    Action::Route(RouteAction {
-        cluster_specifier: Some(clusters),
-        // Envoy's default of 15 s would cut long downloads and streams that nobody asked to cut; the listener's idle timeout still
-        // ends streams on which nothing moves.
-        timeout: Some(duration(Duration::ZERO)),
-        ..RouteAction::default()
-    })
-}
-
-fn nowhere() -> Action {
-    Action::DirectResponse(DirectResponseAction {
-        status: 500,
-        body: Some(DataSource {
-            specifier: Some(data_source::Specifier::InlineString(
-                "no backend of this rule has a weight above 0\n".to_owned(),
-            )),
-            ..DataSource::default()
-        }),
-        ..DirectResponseAction::default()
-    })
 }
 
 /// The filter leaves the key in filter state, which costs less than setting a header there would, and leaves the route that Envoy has already
@@ -226,15 +142,8 @@ fn limit_headers() -> Vec<HeaderValueOption> {
 }
 
 fn from_filter_state(header: &str, state: &str) -> HeaderValueOption {
-    HeaderValueOption {
-        header: Some(HeaderValue {
-            key: header.to_owned(),
-            value: format!("%FILTER_STATE(wasm.{state}:PLAIN)%"),
-            ..HeaderValue::default()
-        }),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..HeaderValueOption::default()
-    }
+    let value = format!("%FILTER_STATE(wasm.{state}:PLAIN)%");
+    filters::header(header, value, HeaderAppendAction::OverwriteIfExistsOrAdd)
 }
 
 #[cfg(test)]

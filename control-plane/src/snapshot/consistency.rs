@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::google::protobuf::Any;
 use proptest::prelude::*;
-use prost::Message;
+use prost::{Message, Name};
 
 use super::build::Builder;
 use super::revision::Revisions;
@@ -130,6 +130,9 @@ fn asked_for(snapshot: &Snapshot) -> Vec<String> {
         let filters = listener.filter_chains.iter().flat_map(|chain| &chain.filters);
         for filter in filters {
             let Some(ConfigType::TypedConfig(any)) = &filter.config_type else { continue };
+            if any.type_url != HttpConnectionManager::type_url() {
+                continue;
+            }
             let manager = HttpConnectionManager::decode(&*any.value).unwrap();
             if let Some(RouteSpecifier::Rds(rds)) = manager.route_specifier {
                 names.push(rds.route_config_name);

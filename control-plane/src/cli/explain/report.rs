@@ -8,7 +8,7 @@ use spillway_policy::engine::explain::{Opinion, Says};
 
 use super::request::{Early, Request};
 use crate::cli::output::{printable, table};
-use crate::document::kind::{Match, PathMatch, PathMatchKind};
+use crate::document::kind::{GrpcMatch, Match, PathMatch, PathMatchKind};
 
 /// What becomes of a request at one listener.
 #[derive(Debug, Serialize)]
@@ -155,7 +155,7 @@ impl Explanation {
     /// Of a request that Envoy answers before it looks for a route.
     pub(super) fn early(listening: Listening, request: &Request, early: &Early) -> Self {
         let (status, because) = match early {
-            Early::Redirect(to) => (307, format!("the path has escaped slashes; redirected to {to}")),
+            Early::EscapedSlash => (400, "the path has an escaped slash".to_owned()),
             Early::Underscore(name) => (400, format!("the name of the header `{name}` has an underscore")),
         };
         Self {
@@ -172,14 +172,22 @@ impl Explanation {
 
 /// A match in words.
 pub(super) fn matched(condition: &Match) -> String {
-    let Match { path, method, headers, query_params: _, grpc: _, route_key: _, mqtt: _ } = condition;
+    let Match { path, method, headers, query_params, grpc, route_key, mqtt: _ } = condition;
     let path = path.as_ref().map(|PathMatch { kind, value }| match kind {
         PathMatchKind::Exact => format!("path {value}"),
         PathMatchKind::PathPrefix => format!("path prefix {value}"),
+        PathMatchKind::RegularExpression => format!("path like {value}"),
     });
     let method = method.as_ref().map(|method| format!("method {method}"));
     let headers = headers.iter().map(|header| format!("header {}: {}", header.name, header.value));
-    let parts: Vec<String> = path.into_iter().chain(method).chain(headers).collect();
+    let parameters = query_params.iter().map(|one| format!("query {}={}", one.name, one.value));
+    let grpc = grpc.as_ref().map(|GrpcMatch { service, method }| {
+        let any = || "*".to_owned();
+        format!("call {}/{}", service.clone().unwrap_or_else(any), method.clone().unwrap_or_else(any))
+    });
+    let key = route_key.as_ref().map(|key| format!("route key {}", key.value));
+    let parts: Vec<String> =
+        path.into_iter().chain(grpc).chain(method).chain(headers).chain(parameters).chain(key).collect();
     if parts.is_empty() { "every request".to_owned() } else { parts.join(", ") }
 }
 

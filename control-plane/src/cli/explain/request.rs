@@ -24,6 +24,8 @@ pub(super) struct Request {
     pub(super) headers: BTreeMap<String, String>,
     pub(super) client_address: Option<String>,
     pub(super) server_name: Option<String>,
+    /// The route key that is known before a route is chosen.
+    pub(super) early_key: Option<String>,
     pub(super) route_name: Option<String>,
     pub(super) filter_chain: Option<String>,
     pub(super) backend: Option<String>,
@@ -32,8 +34,8 @@ pub(super) struct Request {
 /// What Envoy answers itself, before it asks for a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Early {
-    /// The path has escaped slashes.
-    Redirect(String),
+    /// The path has an escaped slash.
+    EscapedSlash,
     /// A header's name has an underscore.
     Underscore(String),
 }
@@ -127,10 +129,7 @@ impl Request {
         };
         let lower = path.to_ascii_lowercase();
         if lower.contains("%2f") || lower.contains("%5c") {
-            let plain = ["%2f", "%2F", "%5c", "%5C"].iter().fold(path.to_owned(), |path, escape| {
-                path.replace(escape, if escape.starts_with("%2") { "/" } else { "\\" })
-            });
-            return Some(Early::Redirect(target(normalize(&plain))));
+            return Some(Early::EscapedSlash);
         }
         self.target = target(normalize(path));
         None
@@ -332,6 +331,6 @@ mod tests {
             assert_eq!(request.target, tidy);
         }
         let mut request = parse("http://a/b%2Fc?d");
-        assert_eq!(request.tidy(), Some(Early::Redirect("/b/c?d".into())));
+        assert_eq!(request.tidy(), Some(Early::EscapedSlash));
     }
 }

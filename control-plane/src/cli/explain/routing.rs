@@ -3,8 +3,10 @@
 //! What may serve a host, and in which order, is asked of the code that renders it for Envoy ([`route::candidates`]), so that the two cannot disagree; only matching is done here.
 
 use super::request::Request;
+use crate::document::expression;
 use crate::document::kind::{
-    BackendRef, HeaderMatch, HeaderMatchKind, Listener, Match, PathMatch, PathMatchKind, Rule,
+    BackendRef, GrpcMatch, HeaderMatch, Listener, Match, PathMatch, PathMatchKind, QueryParamMatch, Rule,
+    ValueMatchKind,
 };
 use crate::model::{Attachment, Model, hostname};
 use crate::resource::route::{self, Candidate};
@@ -18,6 +20,13 @@ pub(super) struct Matched<'a> {
     /// The host whose rules were looked at: the most specific that covers the request's.
     pub(super) host: String,
     pub(super) condition: Match,
+}
+
+impl Matched<'_> {
+    /// Whether the rule answers with a redirect.
+    pub(super) fn redirects(&self) -> bool {
+        self.rule.filters.iter().any(|filter| filter.request_redirect.is_some())
+    }
 }
 
 /// The listeners of a fleet that accept a request, each with its Gateway's name. Of those on one address, the one with the most specific host.
@@ -65,15 +74,16 @@ pub(super) fn find<'a>(attachments: &[Attachment<'a>], request: &Request) -> Opt
 
 /// Whether everything in a match holds.
 fn holds(condition: &Match, request: &Request) -> bool {
-    // What is not available yet has no value; when one of these gets a type of its own, it has to be asked here.
-    let Match { path, method, headers, query_params: None, grpc: None, route_key: None, mqtt: None } =
-        condition
-    else {
+    // What is not available yet has no value; when it gets a type of its own, it has to be asked here.
+    let Match { path, method, headers, query_params, grpc, route_key, mqtt: None } = condition else {
         return false;
     };
     path.as_ref().is_none_or(|path| path_holds(path, request.path()))
         && method.as_ref().is_none_or(|method| method == request.method())
         && headers.iter().all(|header| header_holds(header, request))
+        && query_params.iter().all(|parameter| parameter_holds(parameter, &request.target))
+        && grpc.as_ref().is_none_or(|grpc| is_call(grpc, request))
+        && route_key.as_ref().is_none_or(|key| request.early_key.as_ref() == Some(&key.value))
 }
 
 fn path_holds(PathMatch { kind, value }: &PathMatch, path: &str) -> bool {
@@ -82,14 +92,38 @@ fn path_holds(PathMatch { kind, value }: &PathMatch, path: &str) -> bool {
         PathMatchKind::PathPrefix => path
             .strip_prefix(value.trim_end_matches('/'))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        PathMatchKind::RegularExpression => expression::matches(value, path),
+    }
+}
+
+fn value_holds(kind: ValueMatchKind, value: &str, found: &str) -> bool {
+    match kind {
+        ValueMatchKind::Exact => found == value,
+        ValueMatchKind::RegularExpression => expression::matches(value, found),
     }
 }
 
 fn header_holds(HeaderMatch { name, value, kind }: &HeaderMatch, request: &Request) -> bool {
     let found = request.headers.get(&name.to_ascii_lowercase());
-    match kind {
-        HeaderMatchKind::Exact => found == Some(value),
-    }
+    found.is_some_and(|found| value_holds(*kind, value, found))
+}
+
+/// Of several with one name Envoy looks at the first.
+fn parameter_holds(QueryParamMatch { name, value, kind }: &QueryParamMatch, target: &str) -> bool {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let mut parameters = query.split('&').map(|one| one.split_once('=').unwrap_or((one, "")));
+    parameters.find(|(found, _)| found == name).is_some_and(|(_, found)| value_holds(*kind, value, found))
+}
+
+fn is_call(GrpcMatch { service, method }: &GrpcMatch, request: &Request) -> bool {
+    let kind = request.headers.get("content-type").map_or("", String::as_str);
+    let is_grpc =
+        kind.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'));
+    let mut elements = request.path().strip_prefix('/').unwrap_or_default().splitn(2, '/');
+    let (called, with) = (elements.next(), elements.next());
+    is_grpc
+        && service.as_deref().is_none_or(|service| called == Some(service))
+        && method.as_deref().is_none_or(|method| with == Some(method))
 }
 
 /// The Backend that a rule most likely leads to: the one with the most weight, the first of several.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use spillway_policy::config::NotYet;
 use spillway_policy::unit::Duration;
 
+use super::{ClientAddress, Limits, ListenerTls};
 use crate::document::syntax;
 
 /// Listeners for one fleet of Envoys.
@@ -65,12 +66,14 @@ pub struct Listener {
     /// Only requests for this host (`*.example.com` for all below a domain).
     #[serde(default, deserialize_with = "syntax::hostname")]
     pub hostname: Option<String>,
-    /// Certificates.
-    pub tls: Option<NotYet>,
+    /// Which certificates clients are shown, and which they need; for `HTTPS` and `TLS`.
+    pub tls: Option<ListenerTls>,
     /// Whose address counts as the client's.
-    pub client_address: Option<NotYet>,
+    #[serde(default)]
+    pub client_address: ClientAddress,
     /// Bounds against slow and greedy clients.
-    pub limits: Option<NotYet>,
+    #[serde(default)]
+    pub limits: Limits,
     /// A JSON line for each request on Envoy's standard output, with trace id, route key and decision.
     #[serde(default)]
     pub access_log: bool,
@@ -86,6 +89,33 @@ pub enum Protocol {
     /// HTTP/1.1 and HTTP/2 with prior knowledge, plain.
     #[serde(rename = "HTTP")]
     Http,
+    /// HTTP/1.1 and HTTP/2 over TLS, as clients and ALPN agree.
+    #[serde(rename = "HTTPS")]
+    Https,
+    /// Connections, whatever is spoken on them. Routes that lead from here name the listener by `sectionName`, and lead to Backends that speak `TCP`.
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// The same as `TCP` over TLS, which ends here: Backends get what was inside.
+    #[serde(rename = "TLS")]
+    Tls,
     /// Nobody listens: gRPC clients that speak xDS ask for `hostname` (`xds:///hostname`, or with the port) and call the endpoints themselves.
     Proxyless,
+}
+
+impl Protocol {
+    /// Whether requests are what comes, and not bytes.
+    pub const fn is_http(self) -> bool {
+        match self {
+            Self::Http | Self::Https | Self::Proxyless => true,
+            Self::Tcp | Self::Tls => false,
+        }
+    }
+
+    /// Whether clients are shown a certificate.
+    pub const fn is_secure(self) -> bool {
+        match self {
+            Self::Https | Self::Tls => true,
+            Self::Http | Self::Tcp | Self::Proxyless => false,
+        }
+    }
 }

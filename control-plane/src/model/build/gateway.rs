@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, proxyless, steps};
+use super::{Check, certificate, proxyless, steps};
 use crate::document::Document;
 use crate::document::kind::{Gateway, Protocol};
 
 pub(super) fn check(check: &mut Check<'_>, document: &Document, gateway: &Gateway) {
     proxyless::gateway(check, document, gateway);
+    certificate::gateway(check, document, gateway);
     let names = gateway.listeners.iter().enumerate();
     check.unique(
         document,

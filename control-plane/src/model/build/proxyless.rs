@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{Check, steps};
-use crate::document::Document;
 use crate::document::kind::{
-    BackendProtocol, Gateway, Kind, Listener, ParentRef, Protocol, Route, Spec, TargetKind, TargetRef,
+    BackendProtocol, ClientAddress, Gateway, Kind, Limits, Listener, ParentRef, Protocol, Route, Spec,
+    TargetKind, TargetRef, Timeouts,
 };
+use crate::document::{Document, Step};
+
+/// gRPC's own bound (gRFC A6: five attempts in all).
+const MAX_ATTEMPTS: u32 = 4;
+
+mod backend;
 
 fn is_proxyless(listener: &Listener) -> bool {
     listener.protocol == Protocol::Proxyless
@@ -28,6 +34,14 @@ pub(super) fn gateway(check: &mut Check<'_>, document: &Document, gateway: &Gate
                 check.report(document, path, message, None);
             }
             Some(_) => {}
+        }
+        if listener.limits != Limits::default() {
+            let message = "a Proxyless listener has no proxy that could limit anything";
+            check.report(document, steps!["spec", "listeners", i, "limits"], message, None);
+        }
+        if listener.client_address != ClientAddress::default() {
+            let message = "a Proxyless listener has no proxy that could ask for the client's address";
+            check.report(document, steps!["spec", "listeners", i, "clientAddress"], message, None);
         }
         if listener.access_log {
             let message = "a Proxyless listener has no proxy that could write an access log";
@@ -78,17 +92,87 @@ pub(super) fn route(check: &mut Check<'_>, document: &Document, route: &Route) {
     let Some(gateway) = route.parent_refs.iter().find(|parent| is_parent(check, parent)) else { return };
     let gateway = &gateway.name;
     for (i, rule) in route.rules.iter().enumerate() {
+        let mut refused = |steps: &[Step], what: &str| {
+            let message = format!("the clients of the Proxyless Gateway `{gateway}` {what}");
+            check.report(document, &[steps!["spec", "rules", i], steps].concat(), message, None);
+        };
         for (j, each) in rule.matches.iter().enumerate() {
             if each.method.is_some() {
-                let message = format!(
-                    "the Proxyless Gateway `{gateway}` can't match on a method: every gRPC call is a POST"
-                );
-                check.report(document, steps!["spec", "rules", i, "matches", j, "method"], message, None);
+                refused(steps!["matches", j, "method"], "can't match on a method: every gRPC call is a POST");
             }
+            if !each.query_params.is_empty() {
+                refused(steps!["matches", j, "queryParams"], "can't match on queries: gRPC calls have none");
+            }
+            if each.route_key.is_some() {
+                refused(steps!["matches", j, "routeKey"], "have no filter that makes a route key");
+            }
+        }
+        let Timeouts { request: _, backend_request, idle, lifetime } = &rule.timeouts;
+        let times = [("backendRequest", backend_request), ("idle", idle), ("lifetime", lifetime)];
+        for (name, _) in times.into_iter().filter(|(_, time)| time.is_some()) {
+            refused(&[Step::Field("timeouts"), Step::Field(name)], "know no timeout but `request`");
+        }
+        if let Some(retry) = &rule.retry {
+            if !retry.codes.is_empty() {
+                refused(
+                    steps!["retry", "codes"],
+                    "see the status of a call and not that of HTTP; use conditions",
+                );
+            }
+            if retry.conditions.is_empty() {
+                refused(steps!["retry"], "need conditions for a retry, such as unavailable");
+            }
+            for (j, condition) in retry.conditions.iter().enumerate().filter(|(_, one)| !one.is_grpc()) {
+                refused(
+                    steps!["retry", "conditions", j],
+                    &format!("don't know the condition `{}`", condition.name()),
+                );
+            }
+            if retry.attempts.get() > MAX_ATTEMPTS {
+                refused(
+                    steps!["retry", "attempts"],
+                    &format!("make {MAX_ATTEMPTS} attempts after the first at most"),
+                );
+            }
+            if retry.budget.is_some() {
+                refused(steps!["retry", "budget"], "keep no budget");
+            }
+        }
+        if !rule.filters.is_empty() {
+            refused(steps!["filters"], "change nothing of calls");
+        }
+        if rule.websocket {
+            refused(steps!["websocket"], "speak gRPC and not WebSocket");
+        }
+        for (path, what) in backend::of_rule(rule) {
+            refused(&path, what);
         }
         for (j, reference) in rule.backend_refs.iter().enumerate() {
             let protocol = match check.find(Kind::Backend, &reference.name).map(|document| &document.spec) {
-                Some(Some(Spec::Backend(backend))) => backend.protocol,
+                Some(Some(Spec::Backend(backend))) if backend.tls.is_some() => {
+                    let message = format!(
+                        "the Proxyless Gateway `{gateway}` leads gRPC clients to `{}`, whose TLS is made of secrets, which such clients don't ask for",
+                        reference.name
+                    );
+                    check.report(
+                        document,
+                        steps!["spec", "rules", i, "backendRefs", j, "name"],
+                        message,
+                        None,
+                    );
+                    continue;
+                }
+                Some(Some(Spec::Backend(backend))) => {
+                    if let Some((field, what)) = backend::not_understood(backend) {
+                        let message = format!(
+                            "the clients of the Proxyless Gateway `{gateway}` {what}: `{}` has `{field}`",
+                            reference.name
+                        );
+                        let path = steps!["spec", "rules", i, "backendRefs", j, "name"];
+                        check.report(document, path, message, None);
+                    }
+                    backend.protocol
+                }
                 _ => continue,
             };
             if !matches!(protocol, BackendProtocol::Grpc | BackendProtocol::Http2) {
@@ -124,9 +208,7 @@ pub(super) fn policy(check: &mut Check<'_>, document: &Document, i: usize, targe
 
 fn is_parent(check: &Check<'_>, parent: &ParentRef) -> bool {
     let listeners = check.gateway(&parent.name).map_or(&[][..], |gateway| &gateway.listeners);
-    listeners.iter().any(|listener| {
-        is_proxyless(listener) && parent.section_name.as_ref().is_none_or(|section| *section == listener.name)
-    })
+    listeners.iter().any(|listener| is_proxyless(listener) && parent.reaches(listener))
 }
 
 #[cfg(test)]
@@ -207,6 +289,53 @@ mod tests {
                 found[0].starts_with("TrafficPolicy p spec.targetRefs[0].name: the clients of the Proxyless"),
                 "{found:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_clients_would_not_follow_of_a_backend_is_refused() {
+        let route = |rule: &str| {
+            format!(
+                "{{parentRefs: [{{name: shop}}], rules: [{{name: all, backendRefs: [{{name: v1}}]{rule}}}]}}"
+            )
+        };
+        let backend = |rest: &str| format!("{{protocol: GRPC, endpoints: []{rest}}}");
+        for good in [
+            ", loadBalancing: {policy: RingHash}, connectionPool: {maxRequests: 5}",
+            ", loadBalancing: {zoneAware: true}",
+        ] {
+            assert_eq!(
+                errors(&[SHOP, ("Backend", "v1", &backend(good)), ("Route", "r", &route(""))]),
+                [""; 0]
+            );
+        }
+        for (rest, expected) in [
+            (", healthCheck: {grpc: {}}", "check no endpoints: `v1` has `healthCheck`"),
+            (", outlierDetection: {}", "don't count errors in a row: `v1` has `outlierDetection`"),
+            (
+                ", loadBalancing: {policy: Maglev}",
+                "know RoundRobin and RingHash only: `v1` has `loadBalancing.policy`",
+            ),
+            (", loadBalancing: {slowStart: 1s}", "have no slow start: `v1` has `loadBalancing.slowStart`"),
+            (
+                ", connectionPool: {maxConnections: 5}",
+                "know no bound but `maxRequests`: `v1` has `connectionPool`",
+            ),
+        ] {
+            let found = errors(&[SHOP, ("Backend", "v1", &backend(rest)), ("Route", "r", &route(""))]);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].ends_with(expected), "{found:?}");
+        }
+        let ring = backend(", loadBalancing: {policy: RingHash}");
+        for (rule, field) in [
+            (", hashOn: [{header: x-a}]", ""),
+            (", hashOn: [clientAddress]", "Route r spec.rules[0].hashOn[0]: "),
+            (", hashOn: [{cookie: {name: a}}]", "Route r spec.rules[0].hashOn[0]: "),
+            (", sessionPersistence: {}", "Route r spec.rules[0].sessionPersistence: "),
+        ] {
+            let found = errors(&[SHOP, ("Backend", "v1", &ring), ("Route", "r", &route(rule))]);
+            assert_eq!(found.len(), usize::from(!field.is_empty()), "{found:?}");
+            assert!(found.iter().all(|error| error.starts_with(field)), "{found:?}");
         }
     }
 }

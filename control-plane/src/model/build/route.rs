@@ -1,9 +1,14 @@
 //! What has to hold for a Route.
 
 use super::{Check, Target, proxyless, steps};
-use crate::document::kind::{Kind, Match, Route, Rule};
-use crate::document::{Document, Step};
+use crate::document::Document;
+use crate::document::kind::{FilterKind, Kind, Route, Rule, Timeouts};
 use crate::model::hostname;
+
+mod affinity;
+mod bytes;
+mod filters;
+mod matching;
 
 pub(super) fn check(check: &mut Check<'_>, document: &Document, route: &Route) {
     if route.parent_refs.is_empty() {
@@ -23,24 +28,14 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, route: &Route) {
         |name| format!("there is a rule `{name}` already"),
     );
     for (i, rule) in rules() {
-        backends(check, document, i, rule);
-        for (j, each) in rule.matches.iter().enumerate() {
-            let headers = each.headers.iter().enumerate();
-            check.unique(
-                document,
-                headers.map(|(k, header)| {
-                    (
-                        header.name.to_ascii_lowercase(),
-                        steps!["spec", "rules", i, "matches", j, "headers", k].to_vec(),
-                    )
-                }),
-                &["name"],
-                |name| format!("the header `{name}` is matched already"),
-            );
-        }
+        backends(check, document, route, i, rule);
+        matching::check(check, document, route, i, rule);
+        filters::check(check, document, route, i, rule);
+        behaviour(check, document, i, rule);
+        affinity::check(check, document, route, i, rule);
     }
     // Rules have no order by which one of two with the same match could win.
-    check.unique(document, rules().flat_map(|(i, rule)| matches(i, rule)), &[], |_| {
+    check.unique(document, rules().flat_map(|(i, rule)| matching::identities(i, rule)), &[], |_| {
         "another match of this Route is the same, so this one could never be chosen".into()
     });
 }
@@ -69,11 +64,22 @@ fn parents(check: &mut Check<'_>, document: &Document, route: &Route) {
             check.report(document, &[path, steps!["name"]].concat(), message, None);
             all_known = false;
         }
-        let named = gateway
-            .listeners
-            .iter()
-            .filter(|listener| section.is_none_or(|section| section == listener.name));
-        listeners.extend(named.map(|listener| listener.hostname.as_deref()));
+        let named: Vec<_> = gateway.listeners.iter().filter(|listener| parent.reaches(listener)).collect();
+        if named.is_empty() && section.is_none() && all_known {
+            let message = format!(
+                "the listeners of the Gateway `{}` speak TCP or TLS, so the one that serves this Route has to be named",
+                parent.name
+            );
+            check.report(
+                document,
+                &[path, steps!["name"]].concat(),
+                message,
+                Some("add a sectionName".into()),
+            );
+            all_known = false;
+        }
+        bytes::parent(check, document, i, route, &named);
+        listeners.extend(named.into_iter().map(|listener| listener.hostname.as_deref()));
     }
     check.unique(
         document,
@@ -99,15 +105,23 @@ fn parents(check: &mut Check<'_>, document: &Document, route: &Route) {
     }
 }
 
-fn backends(check: &mut Check<'_>, document: &Document, i: usize, rule: &Rule) {
+fn backends(check: &mut Check<'_>, document: &Document, route: &Route, i: usize, rule: &Rule) {
     let list = steps!["spec", "rules", i, "backendRefs"];
-    if rule.backend_refs.is_empty() {
-        check.report(document, list, "a rule needs at least one backendRef", None);
-        return;
+    let redirects = rule.filters.iter().any(|filter| filter.kind == FilterKind::RequestRedirect);
+    match (rule.backend_refs.is_empty(), redirects) {
+        (true, false) => {
+            check.report(document, list, "a rule needs at least one backendRef, or a RequestRedirect", None);
+        }
+        (false, true) => {
+            let message = "a rule that redirects sends nothing to a Backend, so it has no backendRefs";
+            check.report(document, list, message, None);
+        }
+        _ => {}
     }
     for (j, reference) in rule.backend_refs.iter().enumerate() {
         let path = [list, steps![j]].concat();
         check.resolve(document, &path, Kind::Backend, &reference.name, None);
+        bytes::backend(check, document, &path, route, &reference.name);
     }
     check.unique(
         document,
@@ -124,29 +138,25 @@ fn backends(check: &mut Check<'_>, document: &Document, i: usize, rule: &Rule) {
     }
 }
 
-/// A rule's matches in a form that is equal where they match the same, and where they stand.
-fn matches(i: usize, rule: &Rule) -> Vec<(impl Ord, Vec<Step>)> {
-    let key = |each: &Match| {
-        let path = each
-            .path
-            .as_ref()
-            .map_or(("PathPrefix".into(), "/"), |path| (format!("{:?}", path.kind), path.value.as_str()));
-        let mut headers: Vec<_> = each
-            .headers
-            .iter()
-            .map(|header| (header.name.to_ascii_lowercase(), header.value.clone()))
-            .collect();
-        headers.sort_unstable();
-        // `/a/` as a prefix is `/a`.
-        let value = if path.0 == "PathPrefix" { path.1.trim_end_matches('/') } else { path.1 };
-        (path.0, value.to_owned(), each.method.clone(), headers)
-    };
-    match rule.matches.as_slice() {
-        [] => vec![(key(&Match::default()), steps!["spec", "rules", i].to_vec())],
-        some => some
-            .iter()
-            .enumerate()
-            .map(|(j, each)| (key(each), steps!["spec", "rules", i, "matches", j].to_vec()))
-            .collect(),
+/// What `timeouts` and `retry` say about each other.
+fn behaviour(check: &mut Check<'_>, document: &Document, i: usize, rule: &Rule) {
+    let Timeouts { request, backend_request, idle: _, lifetime: _ } = &rule.timeouts;
+    if let (Some(request), Some(backend)) = (request, backend_request)
+        && !request.is_zero()
+        && (backend > request || backend.is_zero())
+    {
+        let path = steps!["spec", "rules", i, "timeouts", "backendRequest"];
+        let message = format!("one attempt may not take longer than all together: {request}");
+        check.report(document, path, message, None);
+    }
+    let Some(retry) = &rule.retry else { return };
+    let items = |field: &'static str, j| steps!["spec", "rules", i, "retry", field, j].to_vec();
+    let codes = retry.codes.iter().enumerate().map(|(j, code)| (*code, items("codes", j)));
+    check.unique(document, codes, &[], |code| format!("the code {code} is there already"));
+    let conditions = retry.conditions.iter().enumerate().map(|(j, one)| (*one, items("conditions", j)));
+    check.unique(document, conditions, &[], |one| format!("the condition `{}` is there already", one.name()));
+    if retry.backoff.is_zero() {
+        let path = steps!["spec", "rules", i, "retry", "backoff"];
+        check.report(document, path, "a pause has to be at least 1ms", None);
     }
 }

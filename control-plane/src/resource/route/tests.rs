@@ -1,25 +1,32 @@
+use envoy_types::pb::envoy::config::route::v3::{RouteMatch, route_match::PathSpecifier};
+
 use super::*;
 use crate::model::Model;
 use crate::resource::tests::model;
 
-const EDGE: (&str, &str, &str) =
-    ("Gateway", "edge", "{fleet: edge, listeners: [{name: web, port: 80, protocol: HTTP}]}");
 const A: (&str, &str, &str) = ("Backend", "a", "{endpoints: []}");
 const B: (&str, &str, &str) = ("Backend", "b", "{endpoints: []}");
 
 fn rendered(model: &Model) -> RouteConfiguration {
     let listener = &model.gateways["edge"].listeners[0];
     let attachments: Vec<_> = model.routes_of("edge", listener).collect();
-    route_config("edge/web", &attachments)
+    route_config("edge/web", listener, &attachments)
 }
 
-/// Routes called `one`, `two` and so on, attached to [`EDGE`]; each is given as what its spec has beside parentRefs.
-fn routes(specs: &[&str]) -> RouteConfiguration {
+/// Routes called `one`, `two` and so on, attached to one listener; each is given as what its spec has beside parentRefs.
+pub(super) fn routes(specs: &[&str]) -> RouteConfiguration {
+    routes_on(80, specs)
+}
+
+/// The same of a listener on a port.
+pub(super) fn routes_on(port: u16, specs: &[&str]) -> RouteConfiguration {
+    let gateway = format!("{{fleet: edge, listeners: [{{name: web, port: {port}, protocol: HTTP}}]}}");
     let specs: Vec<_> =
         specs.iter().map(|spec| format!("{{parentRefs: [{{name: edge}}], {spec}}}")).collect();
     let names = ["one", "two", "three", "four"];
     let routes = names.iter().zip(&specs).map(|(name, spec)| ("Route", *name, spec.as_str()));
-    rendered(&model(&[EDGE, A, B].into_iter().chain(routes).collect::<Vec<_>>()))
+    let others = [("Gateway", "edge", gateway.as_str()), A, B];
+    rendered(&model(&others.into_iter().chain(routes).collect::<Vec<_>>()))
 }
 
 /// Hosts, each with the names of its routes in order.
@@ -90,52 +97,78 @@ fn a_host_tries_its_own_rules_and_then_those_of_wider_hosts() {
     );
 }
 
+fn conditions(matches: &str) -> Vec<RouteMatch> {
+    let config =
+        routes(&[&format!("rules: [{{name: api, matches: [{matches}], backendRefs: [{{name: a}}]}}]")]);
+    config.virtual_hosts[0].routes.iter().map(|route| route.r#match.clone().unwrap()).collect()
+}
+
 #[test]
 fn a_prefix_matches_whole_path_elements() {
-    let path = |value: &str| {
-        path_specifier(Some(&PathMatch { kind: PathMatchKind::PathPrefix, value: value.into() }))
-    };
-    assert_eq!(path("/orders"), PathSpecifier::PathSeparatedPrefix("/orders".into()));
-    assert_eq!(path("/orders/"), PathSpecifier::PathSeparatedPrefix("/orders".into()));
-    assert_eq!(path("/"), PathSpecifier::Prefix("/".into()));
-    assert_eq!(path_specifier(None), PathSpecifier::Prefix("/".into()));
-    let exact = PathMatch { kind: PathMatchKind::Exact, value: "/orders/".into() };
-    assert_eq!(path_specifier(Some(&exact)), PathSpecifier::Path("/orders/".into()));
-}
-
-fn first_action(backend_refs: &str) -> Action {
-    let config = routes(&[&format!("rules: [{{name: api, backendRefs: [{backend_refs}]}}]")]);
-    config.virtual_hosts[0].routes[0].action.clone().unwrap()
+    let path = |path: &str| conditions(&format!("{{path: {path}}}"))[0].path_specifier.clone().unwrap();
+    assert_eq!(path("{value: /orders}"), PathSpecifier::PathSeparatedPrefix("/orders".into()));
+    assert_eq!(path("{value: /orders/}"), PathSpecifier::PathSeparatedPrefix("/orders".into()));
+    assert_eq!(path("{value: /}"), PathSpecifier::Prefix("/".into()));
+    assert_eq!(conditions("{method: GET}")[0].path_specifier, Some(PathSpecifier::Prefix("/".into())));
+    assert_eq!(path("{type: Exact, value: /orders/}"), PathSpecifier::Path("/orders/".into()));
+    assert_eq!(
+        path("{type: RegularExpression, value: '/o.*'}"),
+        PathSpecifier::SafeRegex(matching::regex("/o.*"))
+    );
 }
 
 #[test]
-fn traffic_is_split_by_weight() {
-    let Action::Route(action) = first_action("{name: a, weight: 70}, {name: b, weight: 30}") else {
-        panic!()
-    };
-    let Some(ClusterSpecifier::WeightedClusters(split)) = action.cluster_specifier else { panic!() };
-    let weights: Vec<_> = split.clusters.iter().map(|one| (&*one.name, one.weight.unwrap().value)).collect();
-    assert_eq!(weights, [("a", 70), ("b", 30)]);
-
-    let Action::Route(action) = first_action("{name: a, weight: 0}, {name: b, weight: 5}") else { panic!() };
-    assert_eq!(action.cluster_specifier, Some(ClusterSpecifier::Cluster("b".into())));
+fn everything_that_a_match_asks_is_asked() {
+    let found = &conditions(
+        "{method: GET, headers: [{name: X-Env, value: Prod}, {name: x-b, value: 'c+', type: RegularExpression}], \
+          queryParams: [{name: v, value: '2'}, {name: W, value: '[0-9]', type: RegularExpression}]}",
+    )[0];
+    let named: Vec<_> = found.headers.iter().map(|header| header.name.as_str()).collect();
+    assert_eq!(named, [":method", "x-env", "x-b"]);
+    assert_eq!(found.headers[0], matching::header(":method", matching::exactly("GET")));
+    assert_eq!(found.headers[1], matching::header("x-env", matching::exactly("Prod")));
+    let text = format!("{:?} {:?}", found.headers[2], found.query_parameters);
+    assert!(text.contains("SafeRegex") && text.contains("\"c+\"") && text.contains("\"[0-9]\""), "{text}");
+    let named: Vec<_> = found.query_parameters.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(named, ["v", "W"]);
+    assert_eq!(found.grpc, None);
 }
 
 #[test]
-fn a_rule_without_weight_answers_for_itself() {
-    let Action::DirectResponse(response) = first_action("{name: a, weight: 0}, {name: b, weight: 0}") else {
-        panic!()
-    };
-    assert_eq!(response.status, 500);
+fn grpc_calls_are_paths_of_grpc_requests() {
+    let found = conditions(
+        "{grpc: {method: Place}}, {grpc: {service: shop.Orders}}, {grpc: {service: shop.Orders, method: Place}}",
+    );
+    assert!(found.iter().all(|one| one.grpc.is_some()));
+    let paths: Vec<_> = found.into_iter().map(|one| one.path_specifier.unwrap()).collect();
+    assert_eq!(
+        paths,
+        [
+            PathSpecifier::Path("/shop.Orders/Place".into()),
+            PathSpecifier::SafeRegex(matching::regex("/[^/]+/Place")),
+            PathSpecifier::PathSeparatedPrefix("/shop.Orders".into()),
+        ]
+    );
 }
 
 #[test]
-fn headers_are_compared_in_lower_case_and_the_method_is_one() {
-    let config =
-        routes(&["rules: [{name: api, matches: [{method: GET, headers: [{name: X-Env, value: Prod}]}], \
-                           backendRefs: [{name: a}]}]"]);
-    let matched = config.virtual_hosts[0].routes[0].r#match.clone().unwrap();
-    assert_eq!(matched.headers, [exactly(":method", "GET"), exactly("x-env", "Prod")]);
+fn expressions_stand_between_exact_paths_and_prefixes() {
+    let refs = "backendRefs: [{name: a}]";
+    let config = routes(&[&format!(
+        "rules: [
+            {{name: prefix, matches: [{{path: {{value: /a/long/path/of/many/elements}}}}], {refs}}},
+            {{name: short, matches: [{{path: {{type: RegularExpression, value: '/.*'}}}}], {refs}}},
+            {{name: long, matches: [{{path: {{type: RegularExpression, value: '/a.*'}}}}], {refs}}},
+            {{name: query, matches: [{{queryParams: [{{name: a, value: b}}]}}], {refs}}},
+            {{name: queries, matches: [{{queryParams: [{{name: a, value: b}}, {{name: c, value: d}}]}}], {refs}}},
+            {{name: header, matches: [{{headers: [{{name: a, value: b}}]}}], {refs}}},
+            {{name: rest, {refs}}},
+            {{name: exact, matches: [{{path: {{type: Exact, value: /}}}}], {refs}}}
+        ]"
+    )]);
+    let names = ["exact", "long", "short", "prefix", "header", "queries", "query", "rest"];
+    let names = names.map(|name| format!("one/{name}"));
+    assert_eq!(order(&config), [host("*", &names.each_ref().map(String::as_str))]);
 }
 
 /// So many routes on paths of their own, and one for everything else.

@@ -22,6 +22,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::{
 };
 use prost::{Message, Name};
 
+use crate::document::expression;
 use crate::resource;
 
 /// So many routes one after another cost no more than a tree.
@@ -40,6 +41,8 @@ enum Paths<'a> {
     Elements(&'a str),
     /// Those that begin so, even in the middle of an element.
     Prefix(&'a str),
+    /// Some of those that begin so.
+    Expression(&'a str),
     /// It can't be told from the path's beginning.
     Any,
 }
@@ -53,6 +56,10 @@ impl<'a> Paths<'a> {
             PathSpecifier::Path(path) => Self::Exact(path),
             PathSpecifier::PathSeparatedPrefix(path) => Self::Elements(path),
             PathSpecifier::Prefix(path) => Self::Prefix(path),
+            PathSpecifier::SafeRegex(expression) => match expression::prefix(&expression.regex) {
+                "" => Self::Any,
+                path => Self::Expression(path),
+            },
             _ => Self::Any,
         }
     }
@@ -60,7 +67,9 @@ impl<'a> Paths<'a> {
     /// What every path that it matches begins with.
     const fn key(self) -> Option<&'a str> {
         match self {
-            Self::Exact(path) | Self::Elements(path) | Self::Prefix(path) => Some(path),
+            Self::Exact(path) | Self::Elements(path) | Self::Prefix(path) | Self::Expression(path) => {
+                Some(path)
+            }
             Self::Any => None,
         }
     }
@@ -70,14 +79,14 @@ impl<'a> Paths<'a> {
         match self {
             Self::Exact(path) => path == leaf,
             Self::Elements(path) => path == leaf || is_above(path, leaf),
-            Self::Prefix(_) | Self::Any => true,
+            Self::Prefix(_) | Self::Expression(_) | Self::Any => true,
         }
     }
 
     /// Whether every path of a leaf matches, given the same.
     fn covers(self, leaf: &str) -> bool {
         match self {
-            Self::Exact(_) | Self::Any => false,
+            Self::Exact(_) | Self::Expression(_) | Self::Any => false,
             // A leaf `/a` has `/ab` too, if that has no leaf of its own.
             Self::Elements(path) => is_above(path, leaf),
             Self::Prefix(_) => true,

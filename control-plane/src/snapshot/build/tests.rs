@@ -81,7 +81,7 @@ fn nothing_refers_to_what_is_not_in_the_snapshot() {
     let mut builder = builder();
     for snapshot in builder.build(&model(&ALL), 1).values() {
         for listener in decode::<Listener>(snapshot, Kind::Listener) {
-            let Some(ConfigType::TypedConfig(manager)) = &listener.filter_chains[0].filters[0].config_type
+            let Some(ConfigType::TypedConfig(manager)) = &listener.filter_chains[0].filters[1].config_type
             else {
                 panic!()
             };

@@ -385,7 +385,7 @@ fn killed_in_the_middle_of_a_change_all_of_it_has_happened_or_none() {
         child.wait().unwrap();
         let store = place.open();
         let now = store.latest();
-        let ports: Vec<_> = ["b", "c", "d"].map(|name| now.model.backends[name].endpoints[0].port).into();
+        let ports: Vec<_> = ["b", "c", "d"].map(|name| now.model.backends[name].endpoints()[0].port).into();
         assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
         assert_eq!(now.documents.len(), 4);
         // Every revision is whole, by whom it was, and none is missing.
@@ -417,7 +417,7 @@ fn a_history_that_has_no_room_loses_nothing() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("history.jsonl failed: File too large"), "{said}");
     let store = place.open();
-    let port = store.latest().model.backends["b"].endpoints[0].port;
+    let port = store.latest().model.backends["b"].endpoints()[0].port;
     assert!(said.contains(&format!("port {port} revision {}", store.latest().revision)), "{said}");
     assert_eq!(place.files().len(), 2);
 }

@@ -16,8 +16,7 @@ fn holds(route: &Route, path: &str, header: bool) -> bool {
         PathSpecifier::PathSeparatedPrefix(value) => {
             plain.strip_prefix(value.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
-        // The only expression of these tests.
-        PathSpecifier::SafeRegex(_) => plain.ends_with('a'),
+        PathSpecifier::SafeRegex(expression) => expression::matches(&expression.regex, plain),
         other => panic!("{other:?}"),
     };
     path_holds && (asked.headers.is_empty() || header)
@@ -70,6 +69,9 @@ fn specifier() -> impl Strategy<Value = PathSpecifier> {
         1 => path().prop_map(PathSpecifier::Prefix),
         1 => path().prop_map(|path| PathSpecifier::Path(format!("{path}/"))),
         1 => Just(PathSpecifier::SafeRegex(RegexMatcher { regex: ".*a".into(), ..RegexMatcher::default() })),
+        2 => (path(), "(/?|[ab]?|.*|(/a)?|\\\\?/a|\\\\.|/a*/b)").prop_map(|(path, rest)| {
+            PathSpecifier::SafeRegex(RegexMatcher { regex: format!("{path}{rest}"), ..RegexMatcher::default() })
+        }),
     ]
 }
 
