@@ -42,7 +42,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .args(["mutants", "--jobs", &jobs.to_string(), "--output"])
         .arg(&output);
     // The tests beside the code are the ones that have to notice; end-to-end tests would take days.
-    command.args(["--test-workspace=false", "--no-shuffle", "--timeout", "120", "--cap-lints=true"]);
+    command.args(["--test-workspace=false", "--no-shuffle", "--timeout", "120", "--profile", "mutants"]);
+    // For each change only the library's tests are built, not the benchmarks.
+    command.arg("--cargo-arg=--lib");
     if *list {
         command.arg("--list");
     }

@@ -55,15 +55,21 @@ pub(super) const fn degrade_number(policy: u32, place: u32) -> u32 {
 impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
     /// First everything is looked at: pressure, breakers, bulkheads, limits. Then all is taken: tokens, places in flight, probes' tickets; if one of them is gone by then, what was
     /// taken goes back.
-    pub(super) fn decide(&mut self, plan: &Plan, found: &mut Findings) -> Result<Admission, Refusal> {
+    ///
+    /// The admission is filled where it is: it is large enough that handing it up call by call shows.
+    pub(super) fn decide(
+        &mut self,
+        plan: &Plan,
+        found: &mut Findings,
+        admission: &mut Admission,
+    ) -> Result<(), Refusal> {
         found.clear();
-        let mut admission = Admission::since(self.access.now);
         // Most plans lack some kinds of rule; passing them by costs less than asking none.
         if !plan.degrading.is_empty() {
             self.check_pressure(plan, found)?;
         }
         if !plan.breakers.is_empty() {
-            self.check_breakers(&plan.breakers, found, &mut admission)?;
+            self.check_breakers(&plan.breakers, found, admission)?;
         }
         if !plan.bulkheads.is_empty() {
             self.find_room(&plan.bulkheads, found)?;
@@ -71,17 +77,17 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         if !plan.limits.is_empty() {
             self.claim_tokens(&plan.limits, found)?;
         }
-        let taken = self.take_tokens(found).and_then(|()| self.take_room(found, &mut admission));
-        if let Err(refusal) = taken.and_then(|()| self.take_tickets(found, &mut admission)) {
-            self.give_tickets_back(&admission);
-            self.give_room_back(&admission);
+        let taken = self.take_tokens(found).and_then(|()| self.take_room(found, admission));
+        if let Err(refusal) = taken.and_then(|()| self.take_tickets(found, admission)) {
+            self.give_tickets_back(admission);
+            self.give_room_back(admission);
             self.give_tokens_back(&found.claims);
             return Err(refusal);
         }
         if !plan.degrading.is_empty() {
             admission.measured = Some(Arc::clone(&plan.degrading));
         }
-        Ok(admission)
+        Ok(())
     }
 
     fn check_pressure(&mut self, plan: &Plan, found: &mut Findings) -> Result<(), Refusal> {
@@ -209,6 +215,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
             let Some(limit) = self.rules.limits.get_mut(rule as usize) else { continue };
             let mut refusals = Refusals::new(shadowed);
             let standing = match limit.take(claim, &mut self.access) {
+                Ok(Ok(())) if !limit.tells => None,
                 Ok(Ok(())) => limit.standing(claim),
                 Ok(Err(Empty { wait, standing })) => {
                     refusals.add(Refusal { kind: Kind::RateLimit, rule, wait }, &limit.reaction);
