@@ -75,17 +75,17 @@ impl Senders {
     pub(super) fn burst(&mut self, requests: usize) -> Result<()> {
         let request = self.exchange.request(TENANT);
         let exchange = self.exchange.clone();
-        self.send(requests, exchange, move |_| request.clone())
+        self.send(requests, &exchange, move |_| request.clone())
     }
 
     /// Sends a request for each of so many tenants; some may be rejected.
     pub(super) fn burst_of_tenants(&mut self, tenants: usize) -> Result<()> {
         let exchange = Exchange::new(&self.exchange.path, &[200, 429]);
         let template = exchange.clone();
-        self.send(tenants, exchange, move |number| template.request(&format!("tenant-{number}")))
+        self.send(tenants, &exchange, move |number| template.request(&format!("tenant-{number}")))
     }
 
-    fn send<R>(&mut self, requests: usize, exchange: Exchange, request: R) -> Result<()>
+    fn send<R>(&mut self, requests: usize, exchange: &Exchange, request: R) -> Result<()>
     where
         R: Fn(usize) -> Vec<u8> + Clone + Send + 'static,
     {

@@ -69,7 +69,11 @@ impl Scenario {
         let documents = Documents::copy(&source, &folder, &[(10_000, listener.number()), (8081, upstream)])?;
         if self.copies > 0 {
             let text = documents.read("bench.yaml")?;
-            documents.write("bench.yaml", &copied(&text, self.copies))?;
+            for (number, file) in copied(&text, self.copies).iter().enumerate() {
+                // The first takes the place of what was copied.
+                let name = if number == 0 { "bench.yaml".to_owned() } else { format!("bench-{number}.yaml") };
+                documents.write(&name, file)?;
+            }
         }
         let control_plane = ControlPlane::start(client, documents.folder(), scene.folder())?;
         let bootstrap = scene.folder().join("bootstrap.yaml");
@@ -87,15 +91,19 @@ impl Scenario {
     }
 }
 
-/// The documents with so many Routes and policies in place of one.
-fn copied(text: &str, copies: usize) -> String {
+/// The documents with so many Routes and policies in place of one: files of a size that a person would still open.
+fn copied(text: &str, copies: usize) -> Vec<String> {
+    const IN_A_FILE: usize = 1_000;
     let (numbered, common): (Vec<_>, Vec<_>) = text.split("---\n").partition(|document| {
         ["kind: Route\n", "kind: TrafficPolicy\n"].iter().any(|kind| document.contains(kind))
     });
-    let numbered = numbered
-        .iter()
-        .flat_map(|document| (0..copies).map(move |number| document.replace("n0", &format!("n{number}"))));
-    common.iter().map(ToString::to_string).chain(numbered).collect::<Vec<_>>().join("---\n")
+    let copy = |number: usize| {
+        let number = format!("n{number}");
+        numbered.iter().map(|document| document.replace("n0", &number)).collect::<Vec<_>>().join("---\n")
+    };
+    let copies: Vec<_> = (0..copies).map(copy).collect();
+    let files = copies.chunks(IN_A_FILE).map(|copies| copies.join("---\n"));
+    std::iter::once(common.join("---\n")).chain(files).collect()
 }
 
 /// The module as the measured configurations name it.
@@ -111,9 +119,11 @@ mod tests {
     #[test]
     fn copies_differ_by_their_numbers() {
         let text = "kind: Gateway\n---\nkind: Route\nname: n0\n---\nkind: TrafficPolicy\nname: n0\n";
-        let copies = copied(text, 2);
-        assert_eq!(copies.matches("---").count(), 4);
-        assert_eq!(copies.matches("name: n1").count(), 2);
-        assert_eq!(copies.matches("Gateway").count(), 1);
+        let files = copied(text, 2_500);
+        assert_eq!(files.len(), 4, "what there is once, and the copies");
+        let all = files.join("---\n");
+        assert_eq!(all.matches("---").count(), 5_000);
+        assert_eq!(all.matches("name: n1\n").count(), 2);
+        assert_eq!(all.matches("Gateway").count(), 1);
     }
 }
