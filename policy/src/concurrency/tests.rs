@@ -272,6 +272,28 @@ fn a_worker_keeps_its_places_and_asks_the_store_only_at_its_peaks() {
 }
 
 #[test]
+fn no_key_s_kept_places_are_forgotten_for_another_s() {
+    let (mut store, mut worker) = (Shared::default(), Worker::fixed(1_000, true));
+    let keys = [1, 1 + 1_024].map(|fingerprint| Slot { record: 1, fingerprint });
+    for slot in keys {
+        let hold = worker.enter(slot, &mut store, 0).unwrap();
+        assert!(worker.leave(hold, None, &mut store, 0));
+    }
+    assert_eq!(counted(keys[0], &mut store), 1, "kept");
+    worker.tick(&mut store, 50 * MS);
+    worker.tick(&mut store, 100 * MS);
+    assert_eq!(keys.map(|slot| counted(slot, &mut store)), [0, 0]);
+}
+
+#[test]
+fn nothing_is_kept_of_a_room_that_is_full() {
+    let (mut store, mut worker) = (Shared::default(), Worker::fixed(16, false));
+    let mut holds: Vec<_> = (0..16).filter_map(|_| worker.enter(ONLY, &mut store, 0)).collect();
+    assert!(worker.leave(holds.pop().unwrap(), None, &mut store, 0));
+    assert_eq!((holds.len(), counted(ONLY, &mut store)), (15, 15));
+}
+
+#[test]
 fn what_a_worker_keeps_is_at_most_a_sixteenth_of_what_is_free() {
     let mut store = Shared::default();
     let (mut one, mut two) = (Worker::fixed(100, false), Worker::fixed(100, false));
