@@ -106,13 +106,12 @@ pub(crate) fn session_filter() -> HttpFilter {
 /// A route's settings for [`session_filter`], under its name.
 pub(super) fn session(persistence: &SessionPersistence) -> (String, Any) {
     let SessionPersistence { session_name, kind: _, absolute_timeout } = persistence;
-    let attribute =
-        |name: &str, value: &str| CookieAttribute { name: name.to_owned(), value: value.to_owned() };
     let cookie = SessionCookie {
         name: session_name.clone(),
         ttl: absolute_timeout.map(|time| duration(time.get())),
         path: "/".to_owned(),
-        attributes: vec![attribute("HttpOnly", ""), attribute("SameSite", "Lax")],
+        // Envoy adds HttpOnly itself.
+        attributes: vec![CookieAttribute { name: "SameSite".to_owned(), value: "Lax".to_owned() }],
     };
     let state = CookieBasedSessionState { cookie: Some(cookie) };
     let session = StatefulSession {
