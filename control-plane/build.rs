@@ -12,7 +12,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Folders of messages that resources consist of, or that people put into them.
-const FOLDERS: [&str; 25] = [
+const FOLDERS: [&str; 26] = [
     "config/cluster/v3",
     "config/endpoint/v3",
     "config/listener/v3",
@@ -27,6 +27,7 @@ const FOLDERS: [&str; 25] = [
     "extensions/filters/http/wasm",
     "extensions/filters/listener/proxy_protocol",
     "extensions/filters/listener/tls_inspector",
+    "extensions/filters/network/connection_limit",
     "extensions/filters/network/http_connection_manager",
     "extensions/filters/network/tcp_proxy",
     "extensions/formatter",

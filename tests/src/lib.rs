@@ -6,12 +6,14 @@
 //! user runs, found through [`artifacts`]. Whatever is waited for is polled with a deadline ([`wait`]); nothing sleeps and hopes.
 
 pub mod artifacts;
+pub mod authority;
 pub mod chaos;
 pub mod client;
 pub mod control_plane;
 pub mod crossings;
 pub mod documents;
 pub mod envoy;
+pub mod https;
 pub mod load;
 pub mod ports;
 pub mod process;

@@ -12,6 +12,8 @@ use spillway::snapshot::revision::Revisions;
 use spillway::snapshot::{Form, Snapshot};
 use spillway::store::FileStore;
 use spillway_tests::artifacts;
+use spillway_tests::authority::Authority;
+use spillway_tests::documents::Documents;
 use spillway_tests::envoy::Envoy;
 use spillway_tests::scene::Scene;
 
@@ -32,6 +34,7 @@ fn envoy_accepts_what_every_example_makes() -> Result<()> {
         let mut checked = 0;
         for folder in examples(&artifacts::workspace().join("docs/examples"))? {
             let name = folder.file_name().and_then(|name| name.to_str()).context("a name")?.to_owned();
+            let folder = with_keys(&folder, &scene.folder().join(&name))?;
             for (fleet, bootstrap) in bootstraps(&folder, filter).with_context(|| name.clone())? {
                 let file = scene.folder().join(format!("{name}-{fleet}.json"));
                 fs::write(&file, bootstrap.to_string())?;
@@ -42,6 +45,25 @@ fn envoy_accepts_what_every_example_makes() -> Result<()> {
         ensure!(checked >= 5, "only {checked} fleets");
         Ok(())
     })
+}
+
+/// A copy of an example, with the files that its Certificates name: none are kept in the repository.
+fn with_keys(example: &Path, copy: &Path) -> Result<PathBuf> {
+    let documents = Documents::copy(example, copy, &[])?;
+    let authority = Authority::new(&copy.join("keys"))?;
+    for (name, certificate) in FileStore::new(documents.folder()).load()?.certificates {
+        if let Some((path, _)) = &certificate.files.pair {
+            authority.issue(stem(path)?, &format!("{name}.example.com"))?;
+        }
+        if let Some(path) = &certificate.files.ca {
+            fs::write(path, authority.pem())?;
+        }
+    }
+    Ok(copy.to_owned())
+}
+
+fn stem(path: &Path) -> Result<&str> {
+    path.file_stem().and_then(|stem| stem.to_str()).context("a name")
 }
 
 /// The directories below `folder` that have documents themselves.
@@ -57,7 +79,7 @@ fn examples(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// A static configuration for each fleet of an example.
 fn bootstraps(folder: &Path, filter: &str) -> Result<Vec<(String, Value)>> {
-    let model = FileStore::new(folder).load()?;
+    let model = FileStore::new(folder).check()?;
     let mut builder = Builder::new("", Revisions::default());
     let snapshots = builder.build(&model, 1).clone();
     snapshots
@@ -114,10 +136,18 @@ fn bootstrap(snapshot: &Snapshot) -> Result<Value> {
             Ok(())
         })?;
     }
+    for (_, resource) in clusters.iter_mut().chain(&mut listeners) {
+        // Secrets that stand in the same file have a name and no source.
+        inline(resource, &|value: &mut Value| {
+            value.as_object_mut().map(|fields| fields.remove("sds_config"));
+            Ok(())
+        })?;
+    }
+    let secrets = resources(snapshot, Kind::Secret)?;
     let values = |set: Vec<(String, Value)>| set.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
     Ok(json!({
         "node": { "id": "validate", "cluster": "validate" },
-        "static_resources": { "listeners": values(listeners), "clusters": values(clusters) },
+        "static_resources": { "listeners": values(listeners), "clusters": values(clusters), "secrets": values(secrets) },
     }))
 }
 

@@ -36,6 +36,7 @@ mod serve;
 mod stage;
 mod static_configuration;
 mod text;
+mod tls;
 mod trap;
 mod upstream;
 mod variants;

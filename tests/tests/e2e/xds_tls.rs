@@ -1,11 +1,10 @@
 //! TLS between Envoy and the control plane: certificates of both sides, and what happens when they change.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use spillway_tests::artifacts;
+use spillway_tests::authority::Authority;
 use spillway_tests::control_plane;
 use spillway_tests::envoy::Envoy;
 use spillway_tests::ports::Port;
@@ -13,38 +12,6 @@ use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
 use crate::world::{TO_ALPHA, World};
-
-/// Who signs certificates, and where they are written.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: PathBuf,
-}
-
-impl Authority {
-    fn new(folder: &Path) -> Result<Self> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        fs::create_dir_all(folder)?;
-        fs::write(folder.join("ca.crt"), issuer.pem())?;
-        Ok(Self { issuer, folder: folder.to_owned() })
-    }
-
-    /// Writes a certificate for `name` and its key, as `<file>.crt` and `<file>.key`.
-    fn issue(&self, file: &str, name: &str) -> Result<()> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new([name.to_owned()])?;
-        // By default everything has the same name, and whoever is named as its issuer counts as self-signed.
-        params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        fs::write(self.folder.join(format!("{file}.crt")), certificate.pem())?;
-        Ok(fs::write(self.folder.join(format!("{file}.key")), key.serialize_pem())?)
-    }
-
-    fn path(&self, file: &str) -> Result<String> {
-        Ok(self.folder.join(file).to_str().context("a path that is not UTF-8")?.to_owned())
-    }
-}
 
 /// An Envoy with a bootstrap that has these flags; not waited for.
 fn launch(scene: &Scene, world: &World, name: &str, flags: &[&str]) -> Result<(Envoy, Port)> {
@@ -84,13 +51,10 @@ fn certificates_of_both_sides_are_checked_and_replaced_while_everything_runs() -
             authority.issue("client", "proxy.example.com")?;
         }
         // What the control plane serves with: files of its own, whose content is replaced.
-        let own = Authority {
-            issuer: Authority::new(&scene.folder().join("own"))?.issuer,
-            folder: scene.folder().join("own"),
-        };
+        let own = Authority::new(&scene.folder().join("own"))?;
         let install = |from: &Authority| -> Result<()> {
             for (file, to) in [("ca.crt", "ca.crt"), ("server.key", "tls.key"), ("server.crt", "tls.crt")] {
-                fs::copy(from.folder.join(file), own.folder.join(to))?;
+                fs::copy(from.folder().join(file), own.folder().join(to))?;
             }
             Ok(())
         };
@@ -120,7 +84,7 @@ fn certificates_of_both_sides_are_checked_and_replaced_while_everything_runs() -
         drop(stranger);
 
         // Something that can't be used changes nothing and is told.
-        fs::write(own.folder.join("tls.crt"), "no certificate")?;
+        fs::write(own.folder().join("tls.crt"), "no certificate")?;
         logged(&world, "new certificates can't be used")?;
         world.documents.edit("routes.yaml", &["{name: alpha}"], &["{name: beta}"])?;
         world.until("an edit", "/", |answer| answer.header("x-upstream") == Some("beta"))?;
