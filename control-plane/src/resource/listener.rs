@@ -55,7 +55,13 @@ pub fn listener(gateway: &str, listener: &kind::Listener, attachments: &[Attachm
         name: resource_name(listener),
         address: Some(socket_address(listener.address, listener.port.get())),
         per_connection_buffer_limit_bytes: Some(uint32(BUFFER_LIMIT)),
-        listener_filters: listener.client_address.proxy_protocol.then(proxy_protocol).into_iter().collect(),
+        listener_filters: listener
+            .client_address
+            .proxy_protocol
+            .then(proxy_protocol)
+            .into_iter()
+            .chain(tls::inspector(listener))
+            .collect(),
         listener_filters_timeout: Some(patience.clone()),
         filter_chains: vec![FilterChain {
             // Policies that target a listener ask for this name.

@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::{ConfigSource, TransportSocket, transport_socket};
+use envoy_types::pb::envoy::config::listener::v3::{ListenerFilter, listener_filter};
+use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     ForwardClientCertDetails, SetCurrentClientCertDetails,
 };
@@ -52,6 +54,15 @@ pub fn downstream(listener: &Listener) -> Option<TransportSocket> {
         require_client_certificate: client_ca.as_ref().map(|_| boolean(true)),
         ..DownstreamTlsContext::default()
     }))
+}
+
+/// Notes the name that a client asks for, which is otherwise known to the handshake only: the filter reads it for route keys.
+pub fn inspector(listener: &Listener) -> Option<ListenerFilter> {
+    listener.tls.as_ref().map(|_| ListenerFilter {
+        name: "envoy.filters.listener.tls_inspector".to_owned(),
+        config_type: Some(listener_filter::ConfigType::TypedConfig(any(&TlsInspector::default()))),
+        ..ListenerFilter::default()
+    })
 }
 
 /// What the upstream is told about a client's certificate: what was verified here, never what the client says.
