@@ -1,11 +1,11 @@
-//! The discovery protocol over gRPC: adapters between tonic and [`crate::stream`], which alone knows the protocol.
+//! The discovery protocol over gRPC: adapters between HTTP/2 and [`crate::stream`], which alone knows the protocol.
 //!
 //! A stream has no task and no queue of its own. The transport asks for the next response when it has room for one, and only then is it worked
 //! out, from the newest snapshot: a client that reads slowly holds up nobody and makes nothing pile up.
 
 mod client_status;
 pub mod clients;
-mod codec;
+mod grpc;
 pub mod incoming;
 mod load_reports;
 mod message;
@@ -13,6 +13,7 @@ pub mod peer;
 mod session;
 pub mod shutdown;
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +34,7 @@ use crate::stream::Options;
 use crate::subscription::Variant;
 
 use self::clients::Clients;
-use self::codec::Codec;
-use self::message::{DeltaRequest, DeltaResponse, StateRequest, StateResponse};
+use self::message::{DeltaRequest, StateRequest};
 use self::shutdown::Shutdown;
 
 /// Largest request taken. Envoy's first one lists every extension it was built with, some 100 KiB.
@@ -113,10 +113,9 @@ const SERVICES: [(Option<Kind>, &str, &str); 7] = [
 pub fn routes(context: &Arc<Context>) -> Router {
     let discovery = SERVICES.into_iter().fold(Router::new(), |router, (only, whole, delta)| {
         let options = Options { only, legacy_wildcard: true, seed: 0, secrets: context.secrets };
-        let state = endpoint::<StateRequest, StateResponse>(context, Variant::StateOfTheWorld, options);
         router
-            .route(whole, post(state))
-            .route(delta, post(endpoint::<DeltaRequest, DeltaResponse>(context, Variant::Delta, options)))
+            .route(whole, post(endpoint::<StateRequest>(context, Variant::StateOfTheWorld, options)))
+            .route(delta, post(endpoint::<DeltaRequest>(context, Variant::Delta, options)))
     });
     let reports = client_status::routes(context).reset_fallback();
     discovery.merge(reports).merge(load_reports::routes(context).reset_fallback()).fallback(unknown)
@@ -145,24 +144,14 @@ pub fn server() -> Server {
 }
 
 /// One gRPC method.
-fn endpoint<Q, R>(
+fn endpoint<Q: prost::Message + Default + Into<crate::stream::Request> + 'static>(
     context: &Arc<Context>,
     variant: Variant,
     options: Options,
-) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response<tonic::body::Body>> + Clone + use<Q, R>
-where
-    Q: prost::Message + Default + Into<crate::stream::Request> + 'static,
-    R: prost::Message + Default + From<crate::stream::Response> + 'static,
-{
-    let method = session::Method::<Q, R>::new(Arc::clone(context), variant, options);
+) -> impl Fn(Request) -> Ready<Response> + Clone + use<Q> {
+    let context = Arc::clone(context);
     move |request| {
-        let method = method.clone();
-        Box::pin(async move {
-            tonic::server::Grpc::new(Codec::<R, Q>::new())
-                .max_decoding_message_size(MAX_REQUEST)
-                .streaming(method, request)
-                .await
-        })
+        ready(session::open::<Q>(&context, variant, options, request).unwrap_or_else(Status::into_http))
     }
 }
 

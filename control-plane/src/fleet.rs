@@ -174,10 +174,13 @@ impl Fleets {
     }
 }
 
+/// The streams of one proxy, the oldest first.
+type Streams<'a> = Vec<(LinkId, &'a Arc<Proxy>)>;
+
 /// The streams of each proxy, by `node.id`, the oldest first. A stream all of whose kinds the proxy has asked for again on a newer one is not
 /// among them: the proxy has given it up, and the connection has yet to be found dead.
-fn by_node(links: &[(LinkId, Arc<Proxy>)]) -> BTreeMap<&str, Vec<(LinkId, &Arc<Proxy>)>> {
-    let mut nodes: BTreeMap<&str, (BTreeSet<Kind>, Vec<(LinkId, &Arc<Proxy>)>)> = BTreeMap::new();
+fn by_node(links: &[(LinkId, Arc<Proxy>)]) -> BTreeMap<&str, Streams<'_>> {
+    let mut nodes: BTreeMap<&str, (BTreeSet<Kind>, Streams<'_>)> = BTreeMap::new();
     for (id, proxy) in links.iter().rev() {
         let (newer, streams) = nodes.entry(&proxy.node.id).or_default();
         let kinds = proxy.kinds();

@@ -19,6 +19,7 @@ pub mod publish;
 pub mod refusal;
 pub mod resource;
 pub mod snapshot;
+pub mod state;
 pub mod store;
 pub mod stream;
 pub mod subscription;

@@ -1,9 +1,11 @@
 //! The task that makes snapshots of documents and decides which proxies get them when.
 //!
 //! A fleet without `push` in any of its Gateways gets a new snapshot at once. One with it has the snapshot tried by a few proxies first
-//! ([`guard`]); meanwhile, and after a refusal until the documents are edited, everybody else has the last one that was accepted.
+//! ([`guard`]); meanwhile, and after a refusal until the documents are edited, everybody else has the last one that was accepted. That one is
+//! kept over a restart ([`Past`]).
 
 mod guard;
+mod past;
 mod publisher;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::dns::Located;
 use crate::fleet::Fleets;
 use crate::snapshot::build::Builder;
 
+pub use self::past::Past;
 use self::publisher::Publisher;
 
 /// The least time between two looks at proxies that try something. Thousands of them may answer at once.
@@ -29,10 +32,11 @@ pub async fn run(
     builder: Builder,
     cache: Arc<Cache>,
     fleets: Fleets,
+    past: Past,
 ) {
     let start = Instant::now();
     let mut proxies = fleets.subscribe();
-    let mut publisher = Publisher::new(builder, cache, fleets);
+    let mut publisher = Publisher::new(builder, cache, fleets, past);
     newest.mark_changed();
     let mut look_at = None;
     loop {

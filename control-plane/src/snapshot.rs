@@ -7,6 +7,7 @@ pub mod build;
 #[cfg(test)]
 mod consistency;
 pub mod difference;
+pub mod known;
 mod memo;
 pub mod origin;
 pub mod revision;
@@ -19,6 +20,7 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use self::known::{History, Known};
 use self::origin::{Origin, Part};
 use crate::document;
 use crate::resource::Kind;
@@ -207,6 +209,11 @@ impl ResourceSet {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources.values()
     }
+
+    /// All of `newer`, and what else there is in this one.
+    fn replaced_by(&self, newer: &Self) -> Self {
+        Self::new(self.iter().chain(newer.iter()).cloned())
+    }
 }
 
 /// The version of several resources together; they must come in the order of names.
@@ -249,6 +256,7 @@ pub struct Snapshot {
     extension_configs: Arc<ResourceSet>,
     filters: Arc<[Filter]>,
     origin: Origin,
+    known: Known,
 }
 
 /// One Gateway's filter, before it is decided where the module comes from.
@@ -269,6 +277,16 @@ impl Snapshot {
     /// Says which documents it was made of, for [`Snapshot::parts`].
     pub fn came_from(&self, accepted: &Arc<Accepted>) {
         self.origin.set(accepted);
+    }
+
+    /// Says what else the fleet's proxies may have, for [`Snapshot::clusters_known_as`].
+    pub fn came_after(&self, history: &History) {
+        self.known.set(history);
+    }
+
+    /// The clusters of an earlier snapshot, if the fleet had some of this version not long ago.
+    pub fn clusters_known_as(&self, version: &str) -> Option<Arc<ResourceSet>> {
+        self.known.get(version)
     }
 
     /// The parts of documents that a resource was made of, the most telling first.
@@ -323,6 +341,7 @@ impl Snapshot {
             extension_configs: Arc::new(build::local_filters(&self.filters, path)),
             filters: Arc::clone(&self.filters),
             origin: self.origin.clone(),
+            known: self.known.clone(),
         }
     }
 
@@ -352,6 +371,7 @@ impl Snapshot {
             extension_configs,
             filters,
             origin,
+            known,
         } = self;
         let near = near.into_iter().map(|(zone, set)| {
             let known = last.near.get(&zone).map_or_else(|| Arc::clone(&set), |last| share(&set, last));
@@ -368,6 +388,7 @@ impl Snapshot {
             extension_configs: share(&extension_configs, &last.extension_configs),
             filters,
             origin,
+            known,
         }
     }
 }

@@ -280,6 +280,9 @@ impl Stream {
     /// The response that is due now, if any; to be called again until there is none.
     pub fn respond(&mut self) -> Option<Response> {
         let snapshot = Arc::clone(self.snapshot.as_ref()?);
+        if let Some(clusters) = self.subscriptions.get_mut(&Kind::Cluster) {
+            clusters.recognize(|version| snapshot.clusters_known_as(version));
+        }
         for kind in Kind::ALL {
             let open = self.all(waits_for(kind), |_, subscription| subscription.is_answered());
             let draft = self.subscriptions.get_mut(&kind).and_then(|s| s.updates(snapshot.set(kind), open));

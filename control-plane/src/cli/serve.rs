@@ -20,7 +20,7 @@ use crate::cache::Cache;
 use crate::dns::{self, Kept, NameServers};
 use crate::fleet::Fleets;
 use crate::module::FilterModule;
-use crate::publish;
+use crate::publish::{self, Past};
 use crate::snapshot::build::Builder;
 use crate::snapshot::revision::Revisions;
 use crate::store::{FileStore, LoadError, OpenError, Store as _};
@@ -96,9 +96,12 @@ impl Serve {
         let cache = Arc::new(Cache::default());
         let fleets = Fleets::default();
         let builder = Builder::new(module.sha256(), revisions);
+        let model = |revision| store.model_at(revision).ok();
+        let past = self.state.as_deref().map(|state| Past::kept_in(state, model));
+        let past = past.transpose().context("--state")?.unwrap_or_default();
         let (located, newest) = watch::channel(None);
         tasks.spawn(dns::run(store.subscribe(), name_servers, kept, located));
-        tasks.spawn(publish::run(newest, builder, Arc::clone(&cache), fleets.clone()));
+        tasks.spawn(publish::run(newest, builder, Arc::clone(&cache), fleets.clone(), past));
 
         let context = Arc::new(xds.context(&cache, &fleets, shutdown.clone()));
         let xds = xds.serve(&context, module.routes(), &mut tasks)?;

@@ -16,9 +16,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The peer that a request came from.
-    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    /// The peer that a request came from, which the transport has entered among its extensions.
+    pub(super) fn of(extensions: &http::Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
     /// The peer of a connection without TLS.

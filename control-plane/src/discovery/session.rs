@@ -1,21 +1,23 @@
-//! One client's stream: moves requests, snapshots and responses between tonic, the cache and the state machine.
+//! One client's stream: moves requests, snapshots and responses between gRPC, the cache and the state machine.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
+use prost::Message;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tonic::{Code, Status, Streaming};
+use tonic::Status;
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use super::clients::{Client, Open};
+use super::grpc::{self, Lost, Requests};
 use super::peer::Peer;
-use super::{Context, MAX_REQUEST};
+use super::{Context, MAX_REQUEST, message};
 use crate::fleet::{Link, Refused};
 use crate::refusal::{redact::redact, trace::trace};
 use crate::resource::Kind;
@@ -30,67 +32,46 @@ const MAX_REQUESTS_AT_ONCE: usize = 64;
 /// on one after 15 s (`initial_fetch_timeout`).
 const CLUSTERS_WITHIN: Duration = Duration::from_secs(16);
 
-/// A gRPC method whose requests are `Q` and whose responses are `R`.
-pub(super) struct Method<Q, R> {
-    context: Arc<Context>,
+/// Begins a stream of requests `Q`.
+pub(super) fn open<Q: Message + Default + Into<Request> + 'static>(
+    context: &Arc<Context>,
     variant: Variant,
     options: Options,
-    messages: PhantomData<fn(Q) -> R>,
-}
-
-impl<Q, R> Method<Q, R> {
-    pub(super) fn new(context: Arc<Context>, variant: Variant, options: Options) -> Self {
-        Self { context, variant, options, messages: PhantomData }
-    }
-}
-
-impl<Q, R> Clone for Method<Q, R> {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.context), self.variant, self.options)
-    }
-}
-
-impl<Q, R> tonic::server::StreamingService<Q> for Method<Q, R>
-where
-    Q: Into<Request> + Send + 'static,
-    R: From<Response> + Send + 'static,
-{
-    type Response = R;
-    type ResponseStream = BoxStream<'static, Result<R, Status>>;
-    type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Q>>) -> Self::Future {
-        let peer = Peer::of(&request);
-        let stream = Stream::new(self.variant, Options { seed: random(), ..self.options });
-        let Some(open) = self.context.clients.open(stream) else {
-            warn!(peer = ?peer.address, "too many streams: more are refused until some end");
-            return std::future::ready(Err(Status::resource_exhausted("too many streams"))).boxed();
-        };
-        let session = Session {
-            inbound: request.into_inner(),
-            open,
-            context: Arc::clone(&self.context),
-            peer,
-            link: None,
-            snapshots: None,
-            current: None,
-            retry_at: None,
-            clusters_by: None,
-            ends_at: None,
-            ended: false,
-            span: info_span!("xds", variant = ?self.variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
-        };
-        let responses = stream::unfold(session, |mut session| async move {
-            let span = session.span.clone();
-            let response = session.next().instrument(span).await?;
-            Some((response.map(R::from), session))
-        });
-        std::future::ready(Ok(tonic::Response::new(responses.boxed()))).boxed()
-    }
+    request: axum::extract::Request,
+) -> Result<axum::response::Response, Status> {
+    let peer = Peer::of(request.extensions());
+    let (head, body) = request.into_parts();
+    let inbound = Requests::of(&head.headers, body, MAX_REQUEST)?;
+    let Some(open) = context.clients.open(Stream::new(variant, Options { seed: random(), ..options })) else {
+        warn!(peer = ?peer.address, "too many streams: more are refused until some end");
+        return Err(Status::resource_exhausted("too many streams"));
+    };
+    let session = Session::<Q> {
+        inbound,
+        open,
+        context: Arc::clone(context),
+        peer,
+        link: None,
+        snapshots: None,
+        current: None,
+        retry_at: None,
+        clusters_by: None,
+        ends_at: None,
+        ended: false,
+        span: info_span!("xds", ?variant, node = tracing::field::Empty, fleet = tracing::field::Empty),
+        pieces: VecDeque::new(),
+        requests: PhantomData,
+    };
+    // Boxed, because between two pieces it would be moved as a whole, and room kept for it twice.
+    Ok(grpc::response(stream::unfold(Box::new(session), |mut session| async move {
+        let span = session.span.clone();
+        let piece = session.next().instrument(span).await?;
+        Some((piece, session))
+    })))
 }
 
 struct Session<Q> {
-    inbound: Streaming<Q>,
+    inbound: Requests,
     open: Open,
     context: Arc<Context>,
     peer: Peer,
@@ -107,37 +88,44 @@ struct Session<Q> {
     ends_at: Option<Instant>,
     ended: bool,
     span: Span,
+    /// Of the response that is being sent.
+    pieces: VecDeque<Bytes>,
+    requests: PhantomData<fn(Q)>,
 }
 
-impl<Q: Into<Request> + Send + 'static> Session<Q> {
+impl<Q: Message + Default + Into<Request>> Session<Q> {
     fn client(&self) -> MutexGuard<'_, Client> {
         self.open.client()
     }
 
-    /// The next response, as soon as one is due. `None` when the stream is over.
-    async fn next(&mut self) -> Option<Result<Response, Status>> {
-        if self.ended {
-            return None;
-        }
-        match self.respond().await {
-            Ok(Some(response)) => {
-                let Response { kind, nonce, version, resources, removed } = &response;
-                let (type_url, sent, removed) = (kind.type_url(), resources.len(), removed.len());
-                debug!(type_url, %version, nonce, sent, removed, "pushed");
-                if let Some(link) = &self.link {
-                    link.sent(*kind, version);
+    /// The next piece of a response, as soon as one is due. `None` when the stream is over.
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+        while self.pieces.is_empty() && !self.ended {
+            match self.respond().await.and_then(|response| response.map(|one| self.sent(one)).transpose()) {
+                Ok(Some(pieces)) => self.pieces = pieces,
+                Ok(None) => self.ended = true,
+                Err(status) => {
+                    self.ended = true;
+                    return Some(Err(status));
                 }
-                Some(Ok(response))
-            }
-            Ok(None) => {
-                self.ended = true;
-                None
-            }
-            Err(status) => {
-                self.ended = true;
-                Some(Err(status))
             }
         }
+        let piece = self.pieces.pop_front();
+        if self.pieces.is_empty() {
+            self.pieces = VecDeque::new();
+        }
+        piece.map(Ok)
+    }
+
+    fn sent(&self, response: Response) -> Result<VecDeque<Bytes>, Status> {
+        let Response { kind, nonce, version, resources, removed } = &response;
+        let (type_url, sent, removed) = (kind.type_url(), resources.len(), removed.len());
+        debug!(type_url, %version, nonce, sent, removed, "pushed");
+        if let Some(link) = &self.link {
+            link.sent(*kind, version);
+        }
+        let variant = self.client().stream.variant();
+        message::encode(variant, response)
     }
 
     async fn respond(&mut self) -> Result<Option<Response>, Status> {
@@ -145,10 +133,10 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
             // A client that reconnects asks for one kind after another. Everything that is there is read first, so that answers come
             // in their own order, not in that of the questions.
             for _ in 0..MAX_REQUESTS_AT_ONCE {
-                match self.inbound.message().now_or_never() {
+                match self.inbound.next::<Q>().now_or_never() {
                     Some(Ok(Some(request))) => self.receive(request.into())?,
                     Some(Ok(None)) => return Ok(None),
-                    Some(Err(status)) => return lost(&status),
+                    Some(Err(reason)) => return lost(reason),
                     None => break,
                 }
             }
@@ -171,10 +159,10 @@ impl<Q: Into<Request> + Send + 'static> Session<Q> {
                     // Proxies keep what they have and look for another replica.
                     return Err(Status::unavailable("this control plane is shutting down"));
                 }
-                request = self.inbound.message() => match request {
+                request = self.inbound.next::<Q>() => match request {
                     Ok(Some(request)) => self.receive(request.into())?,
                     Ok(None) => return Ok(None),
-                    Err(status) => return lost(&status),
+                    Err(reason) => return lost(reason),
                 },
                 () = changed(&mut self.snapshots) => self.take_snapshot(),
                 () = trial_changed(&mut self.link) => self.take_snapshot(),
@@ -297,15 +285,16 @@ async fn trial_changed(link: &mut Option<Link>) {
     }
 }
 
-/// The connection broke, or the client sent something that is no request: mostly there is nobody who could be told.
-fn lost(status: &Status) -> Result<Option<Response>, Status> {
-    info!(reason = status.message(), "stream lost");
-    match status.code() {
-        // What tonic says of a message over the limit.
-        Code::OutOfRange => {
-            Err(Status::resource_exhausted(format!("a request may have at most {MAX_REQUEST} bytes")))
+fn lost(reason: Lost) -> Result<Option<Response>, Status> {
+    match reason {
+        Lost::Broken(reason) => {
+            info!(reason, "stream lost");
+            Ok(None)
         }
-        _ => Ok(None),
+        Lost::Refused(status) => {
+            warn!(reason = status.message(), "stream refused");
+            Err(status)
+        }
     }
 }
 

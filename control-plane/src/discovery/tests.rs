@@ -32,6 +32,7 @@ const SOON: Duration = Duration::from_secs(20);
 mod client_status;
 mod limits;
 mod load_reports;
+mod patience;
 mod services;
 
 struct Harness {

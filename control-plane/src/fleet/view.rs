@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::proxy::{LinkId, Proxy, Standing, TypeStanding};
 use super::time::rfc3339;
-use super::{Cause, Published, Push, Refused};
+use super::{Cause, Published, Push, Refused, Streams};
 
 /// One fleet.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -111,7 +111,7 @@ pub struct RefusedView {
 pub(super) fn fleet(
     name: String,
     published: Option<Published>,
-    proxies: &BTreeMap<&str, Vec<(LinkId, &Arc<Proxy>)>>,
+    proxies: &BTreeMap<&str, Streams<'_>>,
 ) -> FleetView {
     let views = proxies.values().filter_map(|streams| proxy(streams, published.as_ref()));
     let views: Vec<_> = views.collect();
@@ -125,7 +125,7 @@ pub(super) fn fleet(
     }
 }
 
-fn push(push: Push, proxies: &BTreeMap<&str, Vec<(LinkId, &Arc<Proxy>)>>) -> PushView {
+fn push(push: Push, proxies: &BTreeMap<&str, Streams<'_>>) -> PushView {
     match push {
         Push::Everywhere => PushView::Everywhere,
         Push::Trying { in_use, canaries } => {

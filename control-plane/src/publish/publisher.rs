@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
+use super::Past;
 use super::guard::{Guard, Trial, Verdict};
 use crate::cache::Cache;
 use crate::dns::Addresses;
@@ -14,6 +15,7 @@ use crate::model::Model;
 use crate::resource::Kind;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
+use crate::snapshot::known::History;
 use crate::store::Accepted;
 
 /// Gives the cache and the registry of proxies what they should have.
@@ -22,6 +24,7 @@ pub(super) struct Publisher {
     builder: Builder,
     cache: Arc<Cache>,
     fleets: Fleets,
+    past: Past,
     states: BTreeMap<String, State>,
 }
 
@@ -35,6 +38,8 @@ struct State {
     snapshot: Arc<Snapshot>,
     /// A newer snapshot that is not in use.
     attempt: Option<Attempt>,
+    /// The clusters that its proxies may have.
+    clusters: History,
 }
 
 #[derive(Debug)]
@@ -50,8 +55,8 @@ enum Outcome {
 }
 
 impl Publisher {
-    pub(super) fn new(builder: Builder, cache: Arc<Cache>, fleets: Fleets) -> Self {
-        Self { builder, cache, fleets, states: BTreeMap::new() }
+    pub(super) fn new(builder: Builder, cache: Arc<Cache>, fleets: Fleets, past: Past) -> Self {
+        Self { builder, cache, fleets, past, states: BTreeMap::new() }
     }
 
     /// Whether some fleet tries something.
@@ -68,6 +73,7 @@ impl Publisher {
 
     /// Takes new documents.
     pub(super) fn edited(&mut self, accepted: &Arc<Accepted>) {
+        self.recall(accepted);
         let begun = Instant::now();
         let snapshots = self.builder.build(&accepted.model, wall_clock()).clone();
         self.fleets.figures().built(begun.elapsed());
@@ -83,12 +89,27 @@ impl Publisher {
             } else {
                 // Whoever connects has to be given something, and there is nothing that was accepted before.
                 snapshot.came_from(accepted);
-                let state = State { newest: revision, in_use: revision, snapshot, attempt: None };
-                self.states.insert(fleet, state);
+                self.states.insert(fleet, State::new(revision, snapshot));
             }
         }
         info!(revision = accepted.revision, fleets = self.states.len(), "published");
         self.publish();
+    }
+
+    /// Takes up what fleets had in use when the last process ended, as far as newer documents have come since.
+    fn recall(&mut self, accepted: &Accepted) {
+        for (revision, model, fleets) in self.past.take() {
+            if revision >= accepted.revision {
+                continue;
+            }
+            let origin = Arc::new(Accepted { revision, model: Arc::clone(&model), ..Accepted::default() });
+            let snapshots = self.builder.build(&model, wall_clock()).clone();
+            for (fleet, snapshot) in snapshots.into_iter().filter(|(fleet, _)| fleets.contains(fleet)) {
+                info!(fleet, revision, "the revision that this fleet had in use");
+                snapshot.came_from(&origin);
+                self.states.insert(fleet, State::new(revision, snapshot));
+            }
+        }
     }
 
     /// Looks at the proxies that try something. `now` is monotonic; the answer is when to look again even if no proxy says anything.
@@ -163,6 +184,11 @@ impl Publisher {
         if let Err(error) = self.builder.revisions().save() {
             error!(%error, "revisions are not kept: after a restart proxies will be sent their filter configurations again");
         }
+        let in_use = self.states.iter().map(|(fleet, state)| (fleet.clone(), state.in_use)).collect();
+        if let Err(error) = self.past.keep(in_use) {
+            error!(%error, "the revisions in use are not kept: a restart will not know them");
+        }
+        self.states.values_mut().for_each(State::remember);
         let snapshots =
             self.states.iter().map(|(fleet, state)| (fleet.clone(), Arc::clone(&state.snapshot))).collect();
         self.cache.publish(&snapshots);
@@ -178,6 +204,29 @@ impl Publisher {
 }
 
 impl State {
+    fn new(revision: u64, snapshot: Arc<Snapshot>) -> Self {
+        let mut state = Self {
+            newest: revision,
+            in_use: revision,
+            snapshot,
+            attempt: None,
+            clusters: History::default(),
+        };
+        state.remember();
+        state
+    }
+
+    /// Notes which clusters proxies may have from now on.
+    fn remember(&mut self) {
+        let attempt = self.attempt.as_ref().map(|attempt| &attempt.snapshot);
+        for snapshot in attempt.into_iter().chain([&self.snapshot]) {
+            self.clusters.give(snapshot.set(Kind::Cluster));
+        }
+        for snapshot in attempt.into_iter().chain([&self.snapshot]) {
+            snapshot.came_after(&self.clusters);
+        }
+    }
+
     /// Takes a new snapshot; whether an attempt ended that somebody may be in the middle of.
     fn edited(&mut self, fleet: &str, revision: u64, snapshot: Arc<Snapshot>, guard: Option<Guard>) -> bool {
         self.newest = revision;

@@ -14,6 +14,7 @@ use crate::model::{Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
 use crate::resource::{cluster, endpoint, listener, proxyless, route, secret};
 
+use super::known::Known;
 use super::memo::{FromBackend, FromGateway, Memo};
 use super::origin::Origin;
 use super::revision::Revisions;
@@ -140,6 +141,7 @@ impl Builder {
             extension_configs: self.extension_configs(&filters),
             filters: filters.into(),
             origin: Origin::default(),
+            known: Known::default(),
         }
     }
 

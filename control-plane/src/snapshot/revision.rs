@@ -6,13 +6,13 @@
 //! on. With a state directory, a restart on unchanged documents keeps the numbers too, and proxies have nothing to fetch.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::hexadecimal;
+use crate::state::{StateError, StateFile};
 
 const FILE: &str = "revisions.json";
 
@@ -20,7 +20,7 @@ const FILE: &str = "revisions.json";
 #[derive(Debug, Default)]
 pub struct Revisions {
     entries: BTreeMap<String, Entry>,
-    file: Option<PathBuf>,
+    file: Option<StateFile>,
     saved: bool,
 }
 
@@ -34,43 +34,11 @@ struct Entry {
     highest: u64,
 }
 
-/// The state directory can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RevisionsError {
-    /// It could not be read or written.
-    #[error("{}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// Something else has written to it.
-    #[error("{}: not what spillway writes there", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-}
-
 impl Revisions {
     /// Reads the revisions kept in `directory`, which is made if it is missing.
-    pub fn kept_in(directory: &Path) -> Result<Self, RevisionsError> {
-        let path = directory.join(FILE);
-        let io = |source| RevisionsError::Io { path: path.clone(), source };
-        fs::create_dir_all(directory).map_err(io)?;
-        let entries = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| RevisionsError::Malformed { path: path.clone(), source })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(io(error)),
-        };
-        // Written once at the start: a directory that can't be written is found out now, not at the first edit.
-        let mut revisions = Self { entries, file: Some(path), saved: false };
-        revisions.save()?;
-        Ok(revisions)
+    pub fn kept_in(directory: &Path) -> Result<Self, StateError> {
+        let (file, entries) = StateFile::open(directory, FILE)?;
+        Ok(Self { entries, file: Some(file), saved: true })
     }
 
     /// The revision of a Gateway's configuration, a new one if its content has changed. `now` is wall-clock time in milliseconds.
@@ -105,17 +73,10 @@ impl Revisions {
         entry.highest
     }
 
-    /// Writes what has changed to the state directory, if there is one: whole or not at all.
-    pub fn save(&mut self) -> Result<(), RevisionsError> {
-        let Some(path) = self.file.as_ref().filter(|_| !self.saved) else { return Ok(()) };
-        let io = |source| RevisionsError::Io { path: path.clone(), source };
-        let text = serde_json::to_vec_pretty(&self.entries)
-            .map_err(|source| RevisionsError::Malformed { path: path.clone(), source })?;
-        let draft = path.with_extension("json.new");
-        let mut file = fs::File::create(&draft).map_err(io)?;
-        io::Write::write_all(&mut file, &text).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        fs::rename(&draft, path).map_err(io)?;
+    /// Writes what has changed to the state directory, if there is one.
+    pub fn save(&mut self) -> Result<(), StateError> {
+        let Some(file) = self.file.as_ref().filter(|_| !self.saved) else { return Ok(()) };
+        file.write(&self.entries)?;
         self.saved = true;
         Ok(())
     }
@@ -172,18 +133,5 @@ mod tests {
         assert_eq!(revisions.of("edge", &["a"], 9_000), 1_000);
         // The clock of the machine it was restarted on is behind.
         assert_eq!(revisions.of("edge", &["b"], 10), 1_001);
-    }
-
-    #[test]
-    fn a_state_directory_that_is_something_else_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(FILE), "not JSON").unwrap();
-        let error = Revisions::kept_in(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("revisions.json: not what spillway writes there"), "{error}");
-
-        let file = directory.path().join("file");
-        fs::write(&file, "").unwrap();
-        let error = Revisions::kept_in(&file).unwrap_err();
-        assert!(matches!(error, RevisionsError::Io { .. }), "{error}");
     }
 }

@@ -219,3 +219,6 @@ fn report(Diagnostics(diagnostics): &Diagnostics) {
         "the documents have errors; what was in force stays in force"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,20 @@ impl Watcher {
         }
     }
 
+    /// One that is told by a test what has changed.
+    #[cfg(test)]
+    pub(super) fn told(dir: &Path, events: mpsc::Receiver<notify::Result<Event>>) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            identity: directory::identity_of(dir),
+            _inner: None,
+            events,
+            lost: Arc::default(),
+            unfinished: HashMap::new(),
+            touched: Some(BTreeSet::new()),
+        }
+    }
+
     /// Starts anew if another directory has taken the place of the one that is watched.
     pub(super) fn follow(&mut self) {
         if directory::identity_of(&self.dir) != self.identity {

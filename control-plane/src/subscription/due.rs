@@ -81,6 +81,19 @@ impl Subscription {
         self.agrees_with.as_ref().is_some_and(|known| Arc::ptr_eq(known, set))
     }
 
+    /// State of the world: a client that was not given its clusters on this stream keeps those that `known` finds by their version until nothing
+    /// refers to them any more.
+    pub fn recognize(&mut self, known: impl FnOnce(&str) -> Option<Arc<ResourceSet>>) {
+        let Some(Claim { version: Some(version), .. }) = &self.claim else { return };
+        let Some(set) = known(version).filter(|_| self.wanted.is_everything()) else { return };
+        for resource in set.iter() {
+            self.hold(resource, false);
+            if let Some(held) = self.held.get_mut(resource.name()) {
+                held.settled();
+            }
+        }
+    }
+
     /// Compares what a reconnected client says it has, and what it refused before, with the first snapshot.
     fn settle_claim(&mut self, set: &Arc<ResourceSet>) {
         let Some(Claim { version, refused }) = self.claim.take() else { return };

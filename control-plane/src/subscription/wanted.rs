@@ -86,6 +86,11 @@ impl Wanted {
         self.everything
     }
 
+    /// Whether everything is wanted.
+    pub(super) fn is_everything(&self) -> bool {
+        self.everything
+    }
+
     /// Whether `name` is wanted, by its name or with everything.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.everything || self.names.contains(name)

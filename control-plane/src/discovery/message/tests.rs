@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
-use envoy_types::pb::google::protobuf::{Any, StringValue, Struct, Value as ProtobufValue};
+use envoy_types::pb::google::protobuf::{StringValue, Struct, Value as ProtobufValue};
 use envoy_types::pb::google::rpc;
+use prost::Message;
 
 use super::*;
 use crate::resource::{Kind, any};
@@ -25,9 +26,18 @@ fn response() -> Response {
     }
 }
 
+/// A message without its prefix, which must say how long it is.
+fn encoded(variant: Variant, response: Response) -> Vec<u8> {
+    let pieces = encode(variant, response).unwrap();
+    let mut bytes: Vec<u8> = pieces.iter().flatten().copied().collect();
+    let message = bytes.split_off(PREFIX);
+    assert_eq!(bytes, [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes()].concat());
+    message
+}
+
 #[test]
 fn responses_are_on_the_wire_what_envoy_types_would_have_made_of_them() {
-    let ours = DeltaResponse::from(response()).encode_to_vec();
+    let ours = encoded(Variant::Delta, response());
     let theirs = DeltaDiscoveryResponse::decode(&*ours).unwrap();
     assert_eq!((&*theirs.system_version_info, &*theirs.nonce), ("v", "7"));
     assert_eq!(theirs.type_url, Kind::Listener.type_url());
@@ -36,11 +46,33 @@ fn responses_are_on_the_wire_what_envoy_types_would_have_made_of_them() {
     assert_eq!((&*resource.name, resource.resource.as_ref()), ("web", Some(&any(&value("first")))));
     assert_eq!(resource.version, response().resources[0].version().to_string());
 
-    let ours = StateResponse::from(response()).encode_to_vec();
+    let ours = encoded(Variant::StateOfTheWorld, response());
     let theirs = DiscoveryResponse::decode(&*ours).unwrap();
     assert_eq!((&*theirs.version_info, &*theirs.nonce), ("v", "7"));
     assert_eq!(theirs.type_url, Kind::Listener.type_url());
     assert_eq!(theirs.resources, [any(&value("first"))]);
+}
+
+#[test]
+fn what_is_large_is_not_copied() {
+    let large = |name: &str| Arc::new(Resource::new(name, &value(&"x".repeat(SHARED))));
+    let (first, second) = (large("first"), large("second"));
+    let deliver = |resource: &Arc<Resource>| Delivery { resource: Arc::clone(resource), form: Form::First };
+    let resources = vec![deliver(&first), response().resources.remove(0), deliver(&second)];
+    let response = Response { resources, ..response() };
+    for (variant, bytes) in [
+        (Variant::Delta, [first.resource(Form::First), second.resource(Form::First)]),
+        (Variant::StateOfTheWorld, [first.any(Form::First), second.any(Form::First)]),
+    ] {
+        let pieces = encode(variant, response.clone()).unwrap();
+        let same = |bytes: &Bytes| pieces.iter().any(|piece| piece.as_ptr() == bytes.as_ptr());
+        assert!(bytes.iter().all(same), "{variant:?}");
+    }
+    let theirs = DeltaDiscoveryResponse::decode(&*encoded(Variant::Delta, response.clone())).unwrap();
+    let names: Vec<_> = theirs.resources.iter().map(|resource| &*resource.name).collect();
+    assert_eq!((names, &*theirs.nonce), (vec!["first", "web", "second"], "7"));
+    let theirs = DiscoveryResponse::decode(&*encoded(Variant::StateOfTheWorld, response)).unwrap();
+    assert_eq!(theirs.resources[2], any(&value(&"x".repeat(SHARED))));
 }
 
 #[test]
@@ -49,12 +81,13 @@ fn every_form_of_a_filter_has_other_bytes_under_the_same_name_and_version() {
     let forms = [Form::First, Form::Update, Form::Again(1), Form::Again(2)].map(|form| {
         let resources = vec![Delivery { resource: Arc::clone(&filter), form }];
         let response = Response { resources, ..response() };
-        let state = StateResponse::from(response.clone()).resources.remove(0);
-        let delta = DeltaResponse::from(response).encode_to_vec();
+        let state = encoded(Variant::StateOfTheWorld, response.clone());
+        let state = DiscoveryResponse::decode(&*state).unwrap().resources.remove(0);
+        let delta = encoded(Variant::Delta, response);
         let delta = DeltaDiscoveryResponse::decode(&*delta).unwrap().resources.remove(0);
         assert_eq!((&*delta.name, &*delta.version), ("spillway/edge", &**filter.version()));
-        assert_eq!(delta.resource, Some(Any::decode(state.clone()).unwrap()));
-        state
+        assert_eq!(delta.resource, Some(state.clone()));
+        state.value
     });
     let unlike: std::collections::HashSet<_> = forms.iter().collect();
     assert_eq!(unlike.len(), forms.len());

@@ -1,5 +1,7 @@
 //! The way from documents to what each proxy is to have, with links in place of proxies.
 
+use std::path::Path;
+
 use super::*;
 use crate::fleet::Link;
 use crate::fleet::PushView;
@@ -12,15 +14,46 @@ struct Scene {
     cache: Arc<Cache>,
     fleets: Fleets,
     revision: u64,
+    /// The history of documents.
+    models: BTreeMap<u64, Arc<Model>>,
 }
 
 impl Scene {
-    /// A fleet `edge` with this `push`, whose proxies have what comes of [`Scene::edit`]`("a", ...)`.
     fn new() -> Self {
+        Self::with(Revisions::default(), Past::default())
+    }
+
+    fn with(revisions: Revisions, past: Past) -> Self {
         let (cache, fleets) = (Arc::new(Cache::default()), Fleets::default());
-        let builder = Builder::new("00", Revisions::default());
-        let publisher = Publisher::new(builder, Arc::clone(&cache), fleets.clone());
-        Self { publisher, cache, fleets, revision: 0 }
+        let publisher =
+            Publisher::new(Builder::new("00", revisions), Arc::clone(&cache), fleets.clone(), past);
+        Self { publisher, cache, fleets, revision: 0, models: BTreeMap::new() }
+    }
+
+    /// Another process, with the state and the history that this one leaves behind.
+    fn restarted(&self, state: &Path) -> Self {
+        let model = |revision| self.models.get(&revision).cloned();
+        let mut scene = Self::with(Revisions::kept_in(state).unwrap(), Past::kept_in(state, model).unwrap());
+        scene.models.clone_from(&self.models);
+        scene
+    }
+
+    /// Guarded, with these proxies, which have what comes of the first documents.
+    fn guarded<const N: usize>(mut self, ids: [&str; N]) -> (Self, [Link; N], Arc<Snapshot>) {
+        self.edit(GUARDED, "a", "1/s");
+        let first = self.in_use();
+        let links = ids.map(|id| self.connect(id));
+        for link in &links {
+            link.settled(&first, |_| false);
+        }
+        (self, links, first)
+    }
+
+    /// An edit that this proxy tries, and what that makes.
+    fn tried(&mut self, backend: &str, rate: &str, link: &mut Link) -> Arc<Snapshot> {
+        self.edit(GUARDED, backend, rate);
+        self.look(0);
+        self.target(link)
     }
 
     /// New documents: where all requests go, and the rate that the filter admits.
@@ -40,8 +73,9 @@ impl Scene {
             ("Backend", "b", "{endpoints: []}"),
             ("TrafficPolicy", "guard", &policy),
         ];
-        let accepted =
-            Accepted { revision: self.revision, model: Arc::new(model(&documents)), ..Accepted::default() };
+        let model = Arc::new(model(&documents));
+        self.models.insert(self.revision, Arc::clone(&model));
+        let accepted = Accepted { revision: self.revision, model, ..Accepted::default() };
         self.publisher.edited(&Arc::new(accepted));
     }
 
@@ -96,12 +130,7 @@ fn without_push_everybody_gets_it_at_once() {
 
 #[test]
 fn a_snapshot_that_a_canary_accepts_goes_to_all() {
-    let mut scene = Scene::new();
-    scene.edit(GUARDED, "a", "1/s");
-    let (mut one, mut two) = (scene.connect("one"), scene.connect("two"));
-    let first = scene.in_use();
-    one.settled(&first, |_| false);
-    two.settled(&first, |_| false);
+    let (mut scene, [mut one, mut two], first) = Scene::new().guarded(["one", "two"]);
     scene.edit(GUARDED, "b", "1/s");
     assert_eq!(scene.look(0), Some(5));
     let tried = scene.target(&mut one);
@@ -124,15 +153,8 @@ fn a_snapshot_that_a_canary_accepts_goes_to_all() {
 
 #[test]
 fn a_refusal_stops_it_and_a_fixed_edit_starts_anew() {
-    let mut scene = Scene::new();
-    scene.edit(GUARDED, "a", "1/s");
-    let (mut one, mut two) = (scene.connect("one"), scene.connect("two"));
-    let first = scene.in_use();
-    one.settled(&first, |_| false);
-    two.settled(&first, |_| false);
-    scene.edit(GUARDED, "b", "1/s");
-    scene.look(0);
-    let tried = scene.target(&mut one);
+    let (mut scene, [mut one, mut two], first) = Scene::new().guarded(["one", "two"]);
+    let tried = scene.tried("b", "1/s", &mut one);
     refuse(&one, Kind::Route, &tried);
     one.settled(&tried, |_| false);
     assert_eq!(scene.look(1), None);
@@ -160,14 +182,8 @@ fn a_refusal_stops_it_and_a_fixed_edit_starts_anew() {
 
 #[test]
 fn an_edit_taken_back_needs_no_trial() {
-    let mut scene = Scene::new();
-    scene.edit(GUARDED, "a", "1/s");
-    let mut one = scene.connect("one");
-    let first = scene.in_use();
-    one.settled(&first, |_| false);
-    scene.edit(GUARDED, "b", "1/s");
-    scene.look(0);
-    let tried = scene.target(&mut one);
+    let (mut scene, [mut one], first) = Scene::new().guarded(["one"]);
+    let tried = scene.tried("b", "1/s", &mut one);
     refuse(&one, Kind::Route, &tried);
     scene.look(1);
     scene.edit(GUARDED, "a", "1/s");
@@ -178,15 +194,9 @@ fn an_edit_taken_back_needs_no_trial() {
 
 #[test]
 fn what_was_refused_before_and_has_not_changed_is_not_held_against_an_edit() {
-    let mut scene = Scene::new();
-    scene.edit(GUARDED, "a", "1/s");
-    let mut one = scene.connect("one");
-    let first = scene.in_use();
+    let (mut scene, [mut one], first) = Scene::new().guarded(["one"]);
     refuse(&one, Kind::Listener, &first);
-    one.settled(&first, |_| false);
-    scene.edit(GUARDED, "b", "1/s");
-    scene.look(0);
-    let tried = scene.target(&mut one);
+    let tried = scene.tried("b", "1/s", &mut one);
     one.settled(&tried, |_| false);
     scene.look(1);
     assert!(Arc::ptr_eq(&scene.in_use(), &tried));
@@ -194,14 +204,8 @@ fn what_was_refused_before_and_has_not_changed_is_not_held_against_an_edit() {
 
 #[test]
 fn a_filter_that_some_have_tried_is_replaced_by_the_old_one_with_a_newer_revision() {
-    let mut scene = Scene::new();
-    scene.edit(GUARDED, "a", "1/s");
-    let mut one = scene.connect("one");
-    let first = scene.in_use();
-    one.settled(&first, |_| false);
-    scene.edit(GUARDED, "b", "9/s");
-    scene.look(0);
-    let tried = scene.target(&mut one);
+    let (mut scene, [mut one], first) = Scene::new().guarded(["one"]);
+    let tried = scene.tried("b", "9/s", &mut one);
     refuse(&one, Kind::Route, &tried);
     scene.look(1);
     let back = scene.target(&mut one);
@@ -212,13 +216,77 @@ fn a_filter_that_some_have_tried_is_replaced_by_the_old_one_with_a_newer_revisio
     assert!(Arc::ptr_eq(&back, &scene.in_use()));
 }
 
+/// What of two snapshots the fleet has does not depend on the process that made them, but for filters, which count their changes.
+fn has_routes_of(scene: &Scene, snapshot: &Snapshot) -> bool {
+    scene.in_use().set(Kind::Route).version() == snapshot.set(Kind::Route).version()
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_push_leaves_the_fleet_with_what_was_accepted() {
+    for refused in [false, true] {
+        let state = tempfile::tempdir().unwrap();
+        let (mut scene, [mut one], first) = Scene::new().restarted(state.path()).guarded(["one"]);
+        let tried = scene.tried("b", "9/s", &mut one);
+        if refused {
+            refuse(&one, Kind::Route, &tried);
+            scene.look(1);
+        }
+
+        let mut again = scene.restarted(state.path());
+        again.revision = 1;
+        again.edit(GUARDED, "b", "9/s");
+        assert!(has_routes_of(&again, &first), "refused: {refused}");
+        assert!(matches!(again.push(), PushView::Trying { in_use: 1, .. }), "{:?}", again.push());
+        let (mut one, two) = (again.connect("one"), again.connect("two"));
+        for link in [&one, &two] {
+            link.settled(&again.in_use(), |_| false);
+        }
+        again.look(2);
+        let tried = again.target(&mut one);
+        assert!(!has_routes_of(&again, &tried), "it is tried again");
+        refuse(&one, Kind::Route, &tried);
+        again.look(3);
+        assert!(matches!(again.push(), PushView::Stopped { in_use: 1, .. }));
+        assert!(has_routes_of(&again, &first));
+    }
+}
+
+#[test]
+fn what_was_accepted_before_a_restart_is_not_tried_again() {
+    let state = tempfile::tempdir().unwrap();
+    let (mut scene, [mut one], _) = Scene::new().restarted(state.path()).guarded(["one"]);
+    let tried = scene.tried("b", "9/s", &mut one);
+    one.settled(&tried, |_| false);
+    scene.look(1);
+    let mut again = scene.restarted(state.path());
+    again.revision = 1;
+    again.edit(GUARDED, "b", "9/s");
+    assert_eq!(again.push(), PushView::Everywhere);
+    assert_eq!(*again.in_use(), *tried, "filters too");
+}
+
+#[test]
+fn the_clusters_that_a_fleet_had_are_known_also_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new().restarted(state.path());
+    scene.edit("", "a", "1/s");
+    let before = scene.in_use();
+    let version = before.set(Kind::Cluster).version();
+    let knows = |scene: &Scene| scene.in_use().clusters_known_as(version).is_some();
+    let mut again = scene.restarted(state.path());
+    scene.edit("", "b", "1/s");
+    assert_ne!(scene.in_use().set(Kind::Cluster).version(), version);
+    assert!(knows(&scene));
+    // The same edit, made while nobody was there.
+    again.revision = 1;
+    again.edit("", "b", "1/s");
+    assert_eq!(*again.in_use().set(Kind::Cluster), *scene.in_use().set(Kind::Cluster));
+    assert!(knows(&again));
+}
+
 #[test]
 fn taking_the_guard_away_ends_the_trial() {
-    let mut scene = Scene::new();
-    scene.edit(GUARDED, "a", "1/s");
-    let mut one = scene.connect("one");
-    let first = scene.in_use();
-    one.settled(&first, |_| false);
+    let (mut scene, [mut one], first) = Scene::new().guarded(["one"]);
     scene.edit(GUARDED, "b", "1/s");
     scene.look(0);
     scene.edit("", "b", "1/s");

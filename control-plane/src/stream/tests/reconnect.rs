@@ -1,6 +1,7 @@
 //! An Envoy that lost its stream while a cluster waited for endpoints asks for clusters last.
 
 use super::*;
+use crate::snapshot::known::History;
 
 const BEFORE: [(Kind, Contents<'static>); 4] = [
     (Cluster, &[("old", "1")]),
@@ -103,4 +104,32 @@ fn who_has_its_clusters_from_elsewhere_is_not_waited_for() {
         client.ask(Route, resumes(variant, Route, &["r"], &before));
         assert_eq!(client.due(), [said(Route, &["r"], &[])], "{variant:?}");
     }
+}
+
+#[test]
+fn line_29_sotw_clusters_known_by_their_version_stay_until_nothing_refers_to_them() {
+    let (before, now) = (snapshot(&BEFORE), snapshot(&NOW));
+    let mut history = History::default();
+    for one in [&before, &now] {
+        history.give(one.set(Cluster));
+    }
+    let reconnected = || {
+        let mut client = Client::state(&now);
+        client.ask(Endpoints, resumes(Variant::StateOfTheWorld, Endpoints, &["old"], &before));
+        client.ask(Listener, resumes(Variant::StateOfTheWorld, Listener, &[], &before));
+        client.ask(Route, resumes(Variant::StateOfTheWorld, Route, &["r"], &before));
+        assert_eq!(client.due(), []);
+        client.ask(Cluster, resumes(Variant::StateOfTheWorld, Cluster, &[], &before));
+        client
+    };
+    let mut client = reconnected();
+    assert_eq!(client.due(), [said(Cluster, &["new"], &[])], "nobody knows what it has");
+
+    now.came_after(&history);
+    let mut client = reconnected();
+    assert_eq!(client.due(), [said(Cluster, &["new", "old"], &[])]);
+    client.answer(Cluster, exactly(&[]), None);
+    assert_eq!(client.due(), [said(Route, &["r"], &[])]);
+    client.answer(Route, exactly(&["r"]), None);
+    assert_eq!(client.due(), [said(Cluster, &["new"], &["old"])]);
 }

@@ -1,0 +1,119 @@
+//! The clusters that a proxy of a fleet may still have, from earlier snapshots.
+//!
+//! Who asks for the state of the world says which version of the clusters it has, and not which clusters those are. A version is a hash of
+//! them, so it can be looked up, and what the proxy's old routes still use stays until it has new ones.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use super::ResourceSet;
+
+/// How many earlier sets are remembered for each fleet.
+const MAX: usize = 5;
+
+/// What proxies may have. No part of what a snapshot is: versions lead to the same sets whoever knows them.
+#[derive(Debug, Default)]
+pub(super) struct Known(ArcSwap<Given>);
+
+/// Sets, the newest first.
+#[derive(Debug, Default)]
+struct Given {
+    sets: Vec<Arc<ResourceSet>>,
+    /// What proxies have while they change from some of them to newer ones. Rarely asked for.
+    mixtures: OnceLock<Vec<Arc<ResourceSet>>>,
+}
+
+impl PartialEq for Known {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Known {}
+
+impl Clone for Known {
+    fn clone(&self) -> Self {
+        Self(ArcSwap::new(self.0.load_full()))
+    }
+}
+
+impl Known {
+    pub(super) fn set(&self, history: &History) {
+        self.0.store(Arc::clone(&history.given));
+    }
+
+    pub(super) fn get(&self, version: &str) -> Option<Arc<ResourceSet>> {
+        let given = self.0.load();
+        let is_it = |set: &&Arc<ResourceSet>| **set.version() == *version;
+        let found = given.sets.iter().find(is_it);
+        found.or_else(|| given.mixtures.get_or_init(|| mixtures(&given.sets)).iter().find(is_it)).cloned()
+    }
+}
+
+/// Every mixture of two or more of these: of resources with one name, the newest counts.
+fn mixtures(sets: &[Arc<ResourceSet>]) -> Vec<Arc<ResourceSet>> {
+    let Some((newest, older)) = sets.split_first() else { return Vec::new() };
+    let mut all = mixtures(older);
+    let with_newest = older.iter().chain(&all).map(|older| Arc::new(older.replaced_by(newest)));
+    all.append(&mut with_newest.collect());
+    all
+}
+
+/// The sets of clusters that a fleet was given, one after another.
+#[derive(Debug, Default)]
+pub struct History {
+    given: Arc<Given>,
+}
+
+impl History {
+    /// The fleet, or some of its proxies, are given this.
+    pub fn give(&mut self, set: &Arc<ResourceSet>) {
+        let known = &self.given.sets;
+        if known.first().is_some_and(|last| last.version() == set.version()) {
+            return;
+        }
+        let others = known.iter().filter(|known| known.version() != set.version());
+        let sets = [set].into_iter().chain(others).take(MAX).cloned().collect();
+        self.given = Arc::new(Given { sets, mixtures: OnceLock::new() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::google::protobuf::StringValue;
+
+    use super::*;
+    use crate::snapshot::Resource;
+
+    fn set(contents: &[(&str, &str)]) -> Arc<ResourceSet> {
+        let resource = |(name, value): &(&str, &str)| {
+            Arc::new(Resource::new(name, &StringValue { value: (*value).to_owned() }))
+        };
+        Arc::new(ResourceSet::new(contents.iter().map(resource)))
+    }
+
+    #[test]
+    fn what_was_given_lately_is_known_by_its_version_and_so_is_what_lies_between() {
+        let (mut history, known) = (History::default(), Known::default());
+        let sets = [set(&[("a", "1")]), set(&[("b", "1")]), set(&[("b", "2"), ("c", "1")])];
+        for one in &sets {
+            history.give(one);
+        }
+        known.set(&history);
+        for one in &sets {
+            assert_eq!(known.get(one.version()).as_ref(), Some(one));
+        }
+        let between = set(&[("a", "1"), ("b", "1")]);
+        assert_eq!(known.get(between.version()), Some(between));
+        let all = set(&[("a", "1"), ("b", "2"), ("c", "1")]);
+        assert_eq!(known.get(all.version()), Some(all));
+        assert_eq!(known.get(set(&[("a", "1"), ("b", "1"), ("c", "1")]).version()), None);
+
+        for number in 0..MAX {
+            history.give(&set(&[("x", &number.to_string())]));
+        }
+        known.set(&history);
+        assert_eq!(known.get(sets[2].version()), None, "too long ago");
+    }
+}
