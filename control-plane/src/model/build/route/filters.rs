@@ -107,7 +107,7 @@ fn headers(check: &mut Check<'_>, document: &Document, place: &[Step], modifier:
     if all.is_empty() && document.is_sound(place, &["set", "add", "remove"]) {
         check.report(document, place, "expected something to set, add or remove", None);
     }
-    check.unique(document, all.into_iter(), &[], |name| format!("the header `{name}` is changed already"));
+    check.unique(document, all, &[], |name| format!("the header `{name}` is changed already"));
 }
 
 fn new_path(
