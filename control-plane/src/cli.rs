@@ -19,6 +19,7 @@ mod explain;
 mod files;
 mod get;
 mod history;
+mod making;
 mod output;
 mod rollback;
 mod schema;

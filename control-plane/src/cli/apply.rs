@@ -7,13 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use http::Method;
 
-use super::changes;
-use super::client::{Request, Server};
+use super::client::Request;
 use super::files;
-use super::output::Output;
-use super::wait::Wait;
+use super::making::Making;
 use crate::api::ApplyRequest;
-use crate::store::{Applied, Raw};
+use crate::store::Raw;
 
 /// Puts documents into force: those that are new are added, those that there are are replaced, all others stay. All of it happens or nothing.
 ///
@@ -24,33 +22,16 @@ pub(super) struct Apply {
     /// A file, a directory (read recursively: *.yaml and *.yml, no hidden files) or - for standard input. Can be given several times
     #[arg(short, long = "file", value_name = "FILE|DIR|-", required = true)]
     files: Vec<PathBuf>,
-    /// Only check, and show what would change
-    #[arg(long)]
-    dry_run: bool,
-    /// Why, for the history
-    #[arg(short, long, value_name = "MESSAGE", default_value = "", hide_default_value = true)]
-    message: String,
     #[command(flatten)]
-    wait: Wait,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    server: Server,
+    making: Making,
 }
 
 impl Apply {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Some(texts) = self.texts()? else { return Ok(ExitCode::FAILURE) };
-        let client = self.server.client()?;
-        let request = ApplyRequest { files: texts, delete: Vec::new(), message: self.message };
-        let path = if self.dry_run { "apply?dryRun=true" } else { "apply" };
-        let waiting = if self.dry_run { None } else { self.wait.begin(&client)? };
-        let applied: Applied = client.send(Request::new(Method::POST, path).json(&request)?)?;
-        self.output.show(&applied, changes::text)?;
-        match waiting {
-            Some(waiting) => waiting.until(applied.revision),
-            None => Ok(ExitCode::SUCCESS),
-        }
+        let message = self.making.message().to_owned();
+        let request = ApplyRequest { files: texts, delete: Vec::new(), message };
+        self.making.run(Request::new(Method::POST, "apply").json(&request)?)
     }
 
     /// What to apply; `None` if it could not be read as text, which has been said.

@@ -87,16 +87,24 @@ pub(super) enum ClientError {
 
 /// What a request carries.
 #[derive(Debug, Default)]
-pub(super) struct Request<'a> {
+pub(super) struct Request {
     method: Method,
-    path: &'a str,
+    path: String,
     body: Option<Bytes>,
 }
 
-impl<'a> Request<'a> {
-    /// A request for a path below `/api/v1/`, with its query.
-    pub(super) fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None }
+impl Request {
+    /// A request for a path below `/api/v1/`, which may have a query already.
+    pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), body: None }
+    }
+
+    /// With one more parameter in its query.
+    pub(super) fn query(mut self, name: &str, value: &str) -> Self {
+        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        // Writing to a String does not fail.
+        let _ = write!(self.path, "{name}={}", escaped(value));
+        self
     }
 
     /// With a body of JSON.
@@ -143,12 +151,12 @@ impl Client {
     }
 
     /// Sends a request and reads the answer.
-    pub(super) fn send<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, ClientError> {
+    pub(super) fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, ClientError> {
         let body = self.answer(request, "application/json")?;
         serde_json::from_slice(&body).map_err(|error| self.not_spillway(format!("its answer: {error}")))
     }
 
-    fn answer(&self, request: Request<'_>, accept: &'static str) -> Result<Bytes, ClientError> {
+    fn answer(&self, request: Request, accept: &'static str) -> Result<Bytes, ClientError> {
         self.runtime.block_on(async {
             let answer = async {
                 let response = self.start(request, accept).await?;
@@ -171,7 +179,7 @@ impl Client {
     /// Sends a request; the answer is a success whose body is still to be read.
     async fn start(
         &self,
-        request: Request<'_>,
+        request: Request,
         accept: &'static str,
     ) -> Result<http::Response<Incoming>, ClientError> {
         let request = self.message(request, accept)?;
@@ -203,7 +211,7 @@ impl Client {
 
     fn message(
         &self,
-        request: Request<'_>,
+        request: Request,
         accept: &'static str,
     ) -> Result<http::Request<Full<Bytes>>, ClientError> {
         let Request { method, path, body } = request;

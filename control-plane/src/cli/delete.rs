@@ -4,13 +4,10 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::changes;
-use super::client::{Request, Server, escaped};
+use super::client::{Request, escaped};
 use super::get;
-use super::output::Output;
-use super::wait::Wait;
+use super::making::Making;
 use crate::document::kind::Kind;
-use crate::store::Applied;
 
 /// Removes a document.
 ///
@@ -22,33 +19,13 @@ pub(super) struct Delete {
     kind: Kind,
     /// Its name
     name: String,
-    /// Only check, and show what would change
-    #[arg(long)]
-    dry_run: bool,
-    /// Why, for the history
-    #[arg(short, long, value_name = "MESSAGE", default_value = "", hide_default_value = true)]
-    message: String,
     #[command(flatten)]
-    wait: Wait,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    server: Server,
+    making: Making,
 }
 
 impl Delete {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.server.client()?;
-        let waiting = if self.dry_run { None } else { self.wait.begin(&client)? };
-        let path = format!(
-            "documents/{}/{}?dryRun={}&message={}",
-            self.kind,
-            escaped(&self.name),
-            self.dry_run,
-            escaped(&self.message)
-        );
-        let applied: Applied = client.send(Request::new(Method::DELETE, &path))?;
-        self.output.show(&applied, changes::text)?;
-        waiting.map_or(Ok(ExitCode::SUCCESS), |waiting| waiting.until(applied.revision))
+        let path = format!("documents/{}/{}", self.kind, escaped(&self.name));
+        self.making.run(Request::new(Method::DELETE, path).query("message", self.making.message()))
     }
 }

@@ -131,9 +131,17 @@ impl Paint {
     }
 }
 
+/// Whether standard error can be drawn on again where something stands already.
+pub(super) fn is_screen() -> bool {
+    std::io::stderr().is_terminal() && !is_dumb()
+}
+
 fn wanted() -> bool {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! `--wait`: shows how a revision reaches the proxies, until all of them have answered.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use spillway_policy::unit;
 
 use super::client::{Client, ClientError, Events};
-use super::output::{Paint, printable};
+use super::output::{self, Paint, printable};
 use crate::fleet::{FleetView, ProxyView, PushView, RefusedView};
 
 /// A proxy has refused the revision.
@@ -161,21 +161,21 @@ fn told(fleet: &str, proxy: &str, type_url: &str, refused: &RefusedView) -> Stri
     format!("{fleet}: {proxy} has refused a {of_type}: {}{place}", refused.reason.trim())
 }
 
-/// What was shown last: bars that are drawn anew on a terminal, one line for each change elsewhere.
+/// What was shown last: bars that are drawn anew on a screen, one line for each change elsewhere.
 struct Progress {
-    is_terminal: bool,
+    is_screen: bool,
     drawn: usize,
     shown: Vec<Count>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { is_terminal: std::io::stderr().is_terminal(), drawn: 0, shown: Vec::new() }
+        Self { is_screen: output::is_screen(), drawn: 0, shown: Vec::new() }
     }
 
     fn show(&mut self, revision: u64, fleets: &[Count]) -> std::io::Result<()> {
         let mut text = String::new();
-        if self.is_terminal {
+        if self.is_screen {
             if self.drawn > 0 {
                 let _ = write!(text, "\u{1b}[{}A", self.drawn);
             }
