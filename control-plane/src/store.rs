@@ -151,7 +151,7 @@ impl FileStore {
         if scan.files.is_empty() {
             return Err(LoadError::Invalid(Diagnostics(vec![directory::nothing_in(&self.dir)])));
         }
-        let contents = scan.files.into_values().map(|seen| Arc::clone(&seen.contents));
+        let contents = scan.files.values().map(|seen| Arc::clone(&seen.contents));
         Model::of(contents, keychain).map_err(|errors| LoadError::Invalid(Diagnostics(errors)))
     }
 

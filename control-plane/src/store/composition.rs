@@ -25,7 +25,7 @@ pub(super) fn index(files: &Files) -> BTreeMap<(crate::document::kind::Kind, &st
         for document in &seen.contents.documents {
             index
                 .entry((document.kind, document.name.as_str()))
-                .or_insert_with(|| Standing { path: path.as_path(), document });
+                .or_insert_with(|| Standing { path, document });
         }
     }
     index
@@ -36,7 +36,7 @@ pub(super) fn compose(dir: &Path, files: &Files, wanted: &Wanted) -> BTreeMap<Pa
     let index = index(files);
     let mut changed = BTreeMap::<&Path, Vec<(&Arc<Document>, Option<&str>)>>::new();
     let mut composed = BTreeMap::new();
-    let mut taken: BTreeSet<PathBuf> = files.keys().cloned().collect();
+    let mut taken: BTreeSet<Arc<Path>> = files.keys().cloned().collect();
     for ((kind, name), text) in wanted {
         match (index.get(&(*kind, name.as_str())), text) {
             (Some(Standing { path, document }), text) => {
@@ -97,14 +97,14 @@ fn edit(text: &str, edits: &[(&Arc<Document>, Option<&str>)]) -> String {
     edited
 }
 
-fn new_file(dir: &Path, stem: &str, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
+fn new_file(dir: &Path, stem: &str, taken: &mut BTreeSet<Arc<Path>>) -> PathBuf {
     let mut path = dir.join(format!("{stem}.yaml"));
     let mut number = 2_u32;
-    while taken.contains(&path) || path.symlink_metadata().is_ok() {
+    while taken.contains(path.as_path()) || path.symlink_metadata().is_ok() {
         path = dir.join(format!("{stem}-{number}.yaml"));
         number += 1;
     }
-    taken.insert(path.clone());
+    taken.insert(path.as_path().into());
     path
 }
 

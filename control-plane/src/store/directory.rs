@@ -54,7 +54,7 @@ impl Fingerprint {
 }
 
 /// The files of a directory, or why one cannot be looked at.
-pub(super) type Listing = BTreeMap<PathBuf, Result<Fingerprint, String>>;
+pub(super) type Listing = BTreeMap<Arc<Path>, Result<Fingerprint, String>>;
 
 /// A file that was read.
 #[derive(Debug)]
@@ -68,13 +68,13 @@ pub(super) struct Seen {
 }
 
 /// Files by path.
-pub(super) type Files = BTreeMap<PathBuf, Arc<Seen>>;
+pub(super) type Files = BTreeMap<Arc<Path>, Arc<Seen>>;
 
-/// Everything that was found in one look.
+/// Everything that was found in one look. What did not change is shared by the looks that found it.
 #[derive(Debug, Clone)]
 pub(super) struct Scan {
-    pub(super) listing: Listing,
-    pub(super) files: Files,
+    pub(super) listing: Arc<Listing>,
+    pub(super) files: Arc<Files>,
 }
 
 /// How far a file's time stamp has to lie back for a later change to be certain to give it another one: file systems count time in
@@ -110,7 +110,7 @@ impl Scan {
     /// One number for all that was read.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for (path, seen) in &self.files {
+        for (path, seen) in &*self.files {
             let path = path.as_os_str().as_encoded_bytes();
             hash.update((path.len() as u64).to_le_bytes());
             hash.update(path);
@@ -134,7 +134,7 @@ pub(super) fn scan(dir: &Path, known: &Files) -> io::Result<Scan> {
         let files = read(&listing, known);
         // What was read belongs together only if it is all still there and the same.
         if attempt == MAX_ATTEMPTS || list(dir)? == listing {
-            return Ok(Scan { listing, files });
+            return Ok(Scan { listing: Arc::new(listing), files: Arc::new(files) });
         }
         attempt += 1;
     }
@@ -150,15 +150,16 @@ pub(super) fn glance(last: &Scan, paths: &BTreeSet<PathBuf>) -> Option<Scan> {
     };
     for path in paths {
         // It has to have been there, and as a file with one name.
-        scan.listing.get(path)?.as_ref().ok()?;
+        scan.listing.get(path.as_path())?.as_ref().ok()?;
         let fingerprint = look(path)?;
         let seen = read_one(path, fingerprint);
-        scan.listing.insert(path.clone(), Ok(fingerprint));
-        scan.files.insert(path.clone(), Arc::new(seen));
+        let path: Arc<Path> = Arc::from(path.as_path());
+        Arc::make_mut(&mut scan.listing).insert(Arc::clone(&path), Ok(fingerprint));
+        Arc::make_mut(&mut scan.files).insert(path, Arc::new(seen));
     }
     let size: u64 = scan.listing.values().flatten().map(|fingerprint| fingerprint.length).sum();
     let unchanged = |path: &PathBuf| {
-        scan.listing.get(path).is_some_and(|known| known.as_ref().ok() == look(path).as_ref())
+        scan.listing.get(path.as_path()).is_some_and(|known| known.as_ref().ok() == look(path).as_ref())
     };
     (size <= MAX_TOTAL_BYTES as u64 && paths.iter().all(unchanged)).then_some(scan)
 }
@@ -183,7 +184,7 @@ fn read(listing: &Listing, known: &Files) -> Files {
             },
             Err(why) => Arc::new(Seen::unread(path, Problem::new(why.clone()))),
         };
-        (path.clone(), seen)
+        (Arc::clone(path), seen)
     });
     files.collect()
 }
@@ -202,7 +203,7 @@ fn read_one(path: &Path, fingerprint: Fingerprint) -> Seen {
 pub(super) fn bytes(dir: &Path) -> io::Result<BTreeMap<PathBuf, Result<Vec<u8>, Problem>>> {
     let files = list(dir)?.into_iter().map(|(path, state)| {
         let bytes = state.map_err(Problem::new).and_then(|_| read_file(&path));
-        (path, bytes)
+        (path.to_path_buf(), bytes)
     });
     Ok(files.collect())
 }
@@ -280,12 +281,13 @@ impl Walk {
                 }
                 if depth >= MAX_DEPTH {
                     self.listing
-                        .insert(path, Err(format!("directories nest deeper than {MAX_DEPTH} levels")));
+                        .insert(path.into(), Err(format!("directories nest deeper than {MAX_DEPTH} levels")));
                     return Ok(());
                 }
                 match self.directory(&path, depth + 1) {
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        self.listing.insert(path, Err(format!("the directory cannot be read: {error}")));
+                        self.listing
+                            .insert(path.into(), Err(format!("the directory cannot be read: {error}")));
                         Ok(())
                     }
                     // It went away meanwhile.
@@ -296,19 +298,19 @@ impl Walk {
             _ if !is_document => Ok(()),
             Ok(metadata) if metadata.is_file() => {
                 if self.seen.insert(identity(&metadata)) {
-                    self.listing.insert(path, Ok(Fingerprint::of(&metadata)));
+                    self.listing.insert(path.into(), Ok(Fingerprint::of(&metadata)));
                 }
                 Ok(())
             }
             // A pipe would be waited on for ever.
             Ok(_) => {
-                self.listing.insert(path, Err("not a regular file".into()));
+                self.listing.insert(path.into(), Err("not a regular file".into()));
                 Ok(())
             }
             // Went away since it was listed, or a link that leads nowhere.
             Err(error) => {
                 if fs::symlink_metadata(&path).is_ok() {
-                    self.listing.insert(path, Err(format!("cannot be read: {error}")));
+                    self.listing.insert(path.into(), Err(format!("cannot be read: {error}")));
                 }
                 Ok(())
             }

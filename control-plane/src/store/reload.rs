@@ -32,7 +32,7 @@ const UNNOTIFIED_QUIET: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(store: Arc<DirectoryStore>, mut watcher: Watcher, stop: CancellationToken) {
     let mut reload = Reload {
-        seen: store.last().listing.clone(),
+        seen: Arc::clone(&store.last().listing),
         store,
         refused: None,
         told: String::new(),
@@ -54,7 +54,7 @@ pub(super) async fn run(store: Arc<DirectoryStore>, mut watcher: Watcher, stop: 
 struct Reload {
     store: Arc<DirectoryStore>,
     /// What was read last, valid or not.
-    seen: Listing,
+    seen: Arc<Listing>,
     /// What was reported last and is still so.
     refused: Option<[u8; 32]>,
     /// How that was reported.
@@ -101,12 +101,12 @@ impl Reload {
             let found = self.look(None).await;
             return self.accept(found).await;
         };
-        if (found == self.seen && !self.waits) || watcher.unfinished_until().is_some() {
+        if (found == *self.seen && !self.waits) || watcher.unfinished_until().is_some() {
             return;
         }
         sleep(UNNOTIFIED_QUIET).await;
         let look = self.look(None).await;
-        if look.scan.as_ref().is_ok_and(|scan| scan.listing != found) || watcher.drain() {
+        if look.scan.as_ref().is_ok_and(|scan| *scan.listing != found) || watcher.drain() {
             // Still changing: the next look is soon enough.
             return;
         }
@@ -147,17 +147,18 @@ impl Reload {
                     let reason = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, reason, "the documents cannot be read; what was in force stays in force");
                 }
-                self.seen = Listing::new();
+                self.seen = Arc::default();
                 return;
             }
         };
-        self.seen.clone_from(&scan.listing);
-        let digest = scan.digest();
-        if self.refused == Some(digest) && !self.waits {
+        self.seen = Arc::clone(&scan.listing);
+        // What is in force most often was never refused.
+        if !self.waits && self.refused.is_some_and(|refused| refused == scan.digest()) {
             return;
         }
         let (store, writes) = (Arc::clone(&self.store), found.writes);
-        let outcome = tokio::task::spawn_blocking(move || store.accept(&scan, writes)).await;
+        let found = scan.clone();
+        let outcome = tokio::task::spawn_blocking(move || store.accept(&found, writes)).await;
         match outcome {
             Ok(Outcome::Same) => {
                 self.mended();
@@ -171,7 +172,7 @@ impl Reload {
                 tracing::info!(revision, "documents read");
             }
             Ok(Outcome::Invalid(diagnostics)) => {
-                self.refused = Some(digest);
+                self.refused = Some(scan.digest());
                 self.waits = diagnostics.0.iter().any(is_certificates);
                 let text = diagnostics.to_string();
                 if self.told != text {
@@ -180,9 +181,9 @@ impl Reload {
                 }
             }
             // The write brings a notification of its own.
-            Ok(Outcome::Outdated) => self.seen = Listing::new(),
+            Ok(Outcome::Outdated) => self.seen = Arc::default(),
             Ok(Outcome::NotKept(error)) => {
-                self.seen = Listing::new();
+                self.seen = Arc::default();
                 tracing::error!(%error, "the documents have changed, but the history cannot be written; what was in force stays in force");
             }
             Err(error) => {

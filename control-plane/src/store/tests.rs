@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 use super::*;
 
+mod files;
+
 const GATEWAY: &str = "\
 apiVersion: spillway.dev/v1
 kind: Gateway
@@ -187,10 +189,49 @@ async fn editors_that_rename_and_leave_temporary_files_are_understood() {
     fs::rename(dir.path().join("b.yaml"), dir.path().join("b.yaml~")).unwrap();
     write(dir.path(), "b.yaml", &backend("c"));
     assert_eq!(names(&*watched.next().await), ["c"]);
+    // emacs: a lock that is a link to nowhere, what it saves by itself, and the old file beside the new one.
+    symlink("ann@host.1:2", dir.path().join(".#b.yaml")).unwrap();
+    write(dir.path(), "#b.yaml#", "a: [");
+    watched.stays(SOON).await;
+    fs::remove_file(dir.path().join(".#b.yaml")).unwrap();
+    fs::remove_file(dir.path().join("#b.yaml#")).unwrap();
     // Written beside, then renamed over.
     write(dir.path(), "b.yaml.tmp", &backend("d"));
     fs::rename(dir.path().join("b.yaml.tmp"), dir.path().join("b.yaml")).unwrap();
     assert_eq!(names(&*watched.next().await), ["d"]);
+    assert_eq!(watched.logged("ERROR"), 0);
+}
+
+#[tokio::test]
+async fn whatever_git_does_on_its_way_it_ends_with_what_was_checked_out() {
+    let dir = directory(&[("a.yaml", GATEWAY)]);
+    let git = |arguments: &[&str]| {
+        let git = std::process::Command::new("git").arg("-C").arg(dir.path()).args(arguments).output().unwrap();
+        assert!(git.status.success(), "{git:?}");
+    };
+    let commit = |branch: &str| {
+        for number in 0..40 {
+            write(dir.path(), &format!("{number}.yaml"), &backend(&format!("{branch}-{number:02}")));
+        }
+        git(&["add", "."]);
+        let who = ["-c", "user.name=ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"];
+        git(&[&who[..], &["commit", "--quiet", "--message", branch]].concat());
+    };
+    git(&["init", "--quiet", "--initial-branch", "one"]);
+    commit("one");
+    git(&["checkout", "--quiet", "-b", "two"]);
+    commit("two");
+    let mut watched = Watched::new(dir.path());
+    for round in 0..6 {
+        for branch in ["one", "two"] {
+            git(&["checkout", "--quiet", branch]);
+            tokio::time::sleep(Duration::from_millis(round * 9)).await;
+        }
+    }
+    git(&["checkout", "--quiet", "one"]);
+    let expected: Vec<_> = (0..40).map(|number| format!("one-{number:02}")).collect();
+    let whole = watched.models.wait_for(|accepted| names(&accepted.model) == expected);
+    drop(timeout(Duration::from_secs(20), whole).await.expect("another state stays").unwrap());
     assert_eq!(watched.logged("ERROR"), 0);
 }
 
@@ -299,163 +340,4 @@ async fn a_directory_that_is_not_valid_is_not_watched() {
     let outcome = FileStore::new(dir.path().join("none")).open(None, &mut tasks, stop);
     assert!(matches!(outcome, Err(OpenError::Load(LoadError::Unavailable { .. }))));
     assert!(tasks.is_empty());
-}
-
-fn errors(dir: &Path) -> Vec<(String, String)> {
-    match FileStore::new(dir).load() {
-        Ok(model) => panic!("valid: {model:?}"),
-        Err(LoadError::Unavailable { source, .. }) => panic!("{source}"),
-        Err(LoadError::Invalid(Diagnostics(errors))) => {
-            let name = |file: &Path| file.strip_prefix(dir).unwrap().display().to_string();
-            errors.into_iter().map(|error| (name(&error.file), error.message)).collect()
-        }
-    }
-}
-
-#[test]
-fn only_visible_yaml_files_are_read_at_any_depth() {
-    let dir = directory(&[
-        ("a.yaml", GATEWAY),
-        (".hidden.yaml", "a: ["),
-        ("b.txt", "a: ["),
-        ("c.yaml.bak", "a: ["),
-    ]);
-    fs::create_dir_all(dir.path().join("x/.git")).unwrap();
-    write(&dir.path().join("x/.git"), "d.yaml", "a: [");
-    write(&dir.path().join("x"), "e.yml", &backend("e"));
-    let model = FileStore::new(dir.path()).load().unwrap();
-    assert_eq!((model.gateways.len(), names(&model)), (1, vec!["e"]));
-}
-
-#[test]
-fn links_are_followed_without_loops_and_without_reading_twice() {
-    let elsewhere = directory(&[("b.yaml", &backend("b"))]);
-    let dir = directory(&[("a.yaml", GATEWAY)]);
-    symlink(elsewhere.path(), dir.path().join("more")).unwrap();
-    symlink(elsewhere.path(), dir.path().join("same")).unwrap();
-    symlink("a.yaml", dir.path().join("also-a.yaml")).unwrap();
-    symlink(".", dir.path().join("loop")).unwrap();
-    symlink("round.yaml", dir.path().join("round.yaml")).unwrap();
-    symlink(dir.path(), elsewhere.path().join("back")).unwrap();
-    let errors = errors(dir.path());
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!(errors[0].0, "round.yaml");
-    fs::remove_file(dir.path().join("round.yaml")).unwrap();
-    assert_eq!(names(&FileStore::new(dir.path()).load().unwrap()), ["b"]);
-}
-
-#[test]
-fn what_cannot_be_read_is_an_error_of_its_file() {
-    let dir = directory(&[("a.yaml", GATEWAY), ("empty.yaml", ""), ("comment.yaml", "# nothing\n")]);
-    fs::write(dir.path().join("binary.yaml"), b"\x7fELF\0\0\x01").unwrap();
-    fs::write(dir.path().join("large.yaml"), vec![b'#'; 10 << 20]).unwrap();
-    symlink("nowhere", dir.path().join("link.yaml")).unwrap();
-    let fifo = std::process::Command::new("mkfifo").arg(dir.path().join("pipe.yaml")).status().unwrap();
-    assert!(fifo.success());
-    let errors = errors(dir.path());
-    let expected = [
-        ("binary.yaml", "a NUL character: this is a binary file, or UTF-16"),
-        ("comment.yaml", "the file is empty: it has no document"),
-        ("empty.yaml", "the file is empty: it has no document"),
-        ("large.yaml", "the file has 10.0 MiB (10485760 bytes); at most 4 MiB are read"),
-        ("link.yaml", "cannot be read: No such file or directory (os error 2)"),
-        ("pipe.yaml", "not a regular file"),
-    ];
-    assert_eq!(errors, expected.map(|(file, message)| (file.to_owned(), message.to_owned())));
-}
-
-#[test]
-fn odd_files_are_errors_and_never_waited_for() {
-    let dir = directory(&[("a.yaml", GATEWAY)]);
-    File::create(dir.path().join("huge.yaml")).unwrap().set_len(100 << 20).unwrap();
-    symlink("/dev/zero", dir.path().join("device.yaml")).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket.yaml")).unwrap();
-    let errors = errors(dir.path());
-    let expected = [
-        ("device.yaml", "not a regular file"),
-        ("huge.yaml", "the file has 100.0 MiB (104857600 bytes); at most 4 MiB are read"),
-        ("socket.yaml", "not a regular file"),
-    ];
-    assert_eq!(errors, expected.map(|(file, message)| (file.to_owned(), message.to_owned())));
-}
-
-#[test]
-fn a_file_may_have_a_name_that_is_not_utf_8() {
-    use std::os::unix::ffi::OsStrExt;
-    let dir = directory(&[("a.yaml", GATEWAY)]);
-    let path = dir.path().join(std::ffi::OsStr::from_bytes(b"b\xff.yaml"));
-    fs::write(&path, backend("b")).unwrap();
-    assert_eq!(names(&FileStore::new(dir.path()).load().unwrap()), ["b"]);
-    fs::write(&path, "a: [").unwrap();
-    let error = FileStore::new(dir.path()).load().unwrap_err().to_string();
-    assert!(error.contains("b\u{fffd}.yaml:"), "{error}");
-}
-
-#[test]
-fn line_ends_and_a_byte_order_mark_make_no_difference() {
-    let crlf = format!("{GATEWAY}---\n{}", backend("b")).replace('\n', "\r\n");
-    let dir = directory(&[("a.yaml", &format!("\u{feff}{crlf}"))]);
-    assert_eq!(names(&FileStore::new(dir.path()).load().unwrap()), ["b"]);
-    let latin_1 = directory(&[("a.yaml", GATEWAY)]);
-    fs::write(latin_1.path().join("b.yaml"), b"# gr\xfc\xdfe\n").unwrap();
-    fs::write(latin_1.path().join("c.yaml"), b"\xff\xfea\0:\0").unwrap();
-    let errors = errors(latin_1.path());
-    assert_eq!(errors[0].1, "the byte 0xfc is not UTF-8");
-    assert_eq!(errors[1].1, "the file is UTF-16, not UTF-8");
-}
-
-#[test]
-fn what_may_not_be_read_is_an_error() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = directory(&[("a.yaml", GATEWAY), ("secret.yaml", GATEWAY)]);
-    fs::create_dir(dir.path().join("closed")).unwrap();
-    for name in ["secret.yaml", "closed"] {
-        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
-    }
-    if fs::read(dir.path().join("secret.yaml")).is_ok() {
-        // Nothing is closed to root; the errors cannot be seen then.
-        return;
-    }
-    let errors = errors(dir.path());
-    assert!(errors[0].0 == "closed" && errors[0].1.starts_with("the directory cannot be read"), "{errors:?}");
-    assert!(errors[1].0 == "secret.yaml" && errors[1].1.starts_with("cannot be read"), "{errors:?}");
-}
-
-#[test]
-fn files_that_come_and_go_while_reading_do_no_harm() {
-    let dir = directory(&[("a.yaml", GATEWAY)]);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                write(dir.path(), "b.tmp", &backend("b"));
-                fs::rename(dir.path().join("b.tmp"), dir.path().join("b.yaml")).unwrap();
-                fs::remove_file(dir.path().join("b.yaml")).unwrap();
-            }
-        });
-        let outcomes: Vec<_> = (0..300).map(|_| FileStore::new(dir.path()).load()).collect();
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        for outcome in outcomes {
-            outcome.unwrap();
-        }
-    });
-}
-
-/// The directories below `dir` that have documents themselves.
-fn examples(dir: &Path) -> Vec<std::path::PathBuf> {
-    let entries: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    if entries.iter().any(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
-        return vec![dir.to_owned()];
-    }
-    entries.iter().filter(|path| path.is_dir()).flat_map(|path| examples(path)).collect()
-}
-
-#[test]
-fn the_examples_are_valid() {
-    let directories = examples(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples"));
-    assert!(directories.len() >= 5, "{directories:?}");
-    for dir in directories {
-        let model = FileStore::new(&dir).load().unwrap_or_else(|error| panic!("{}\n{error}", dir.display()));
-        assert!(!model.gateways.is_empty(), "{}", dir.display());
-    }
 }

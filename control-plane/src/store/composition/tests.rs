@@ -11,7 +11,7 @@ fn backend(name: &str, rest: &str) -> String {
 fn files(files: &[(&str, &str)]) -> Files {
     let file = |(name, text): &(&str, &str)| {
         let path = Path::new("/nowhere").join(name);
-        (path.clone(), Arc::new(Seen::new(&path, text.as_bytes())))
+        (path.as_path().into(), Arc::new(Seen::new(&path, text.as_bytes())))
     };
     files.iter().map(file).collect()
 }

@@ -1,7 +1,5 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -9,6 +7,8 @@ use super::*;
 use crate::document::kind::Kind;
 use crate::store::Raw;
 use crate::store::difference::Action;
+
+mod trouble;
 
 const GATEWAY: &str = "\
 # the edge
@@ -297,127 +297,4 @@ fn what_was_read_before_a_write_is_not_believed() {
     let (writes, scan) = (store.writes(), store.scan().unwrap());
     assert!(matches!(store.accept(&scan, writes), Outcome::Same));
     assert_eq!(store.latest().revision, 2);
-}
-
-#[test]
-fn an_interrupted_change_is_finished_at_the_next_start() {
-    let place =
-        Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1)), ("c.yaml", &backend("c", 1))]);
-    drop(place.open());
-    let files =
-        ["b", "c"].map(|name| (place.documents.path().join(format!("{name}.yaml")), Some(backend(name, 2))));
-    let who = signature("ann", "both", Origin::Api);
-    let journal = Journal::new(2, who, files.into()).unwrap();
-    let prepared = journal.prepare(place.documents.path()).unwrap();
-    // One of the two is in place when the process ends.
-    fs::rename(prepared_draft(&prepared, 0), place.documents.path().join("b.yaml")).unwrap();
-    let store = place.open();
-    let expected = [("a.yaml", GATEWAY.to_owned()), ("b.yaml", backend("b", 2)), ("c.yaml", backend("c", 2))];
-    assert_eq!(place.files(), expected.map(|(name, text)| (name.to_owned(), text)));
-    let revision = store.revision(2).unwrap();
-    assert_eq!(
-        (revision.author.as_str(), revision.message.as_str(), revision.changes.len()),
-        ("ann", "both", 2)
-    );
-    assert_eq!(store.latest().revision, 2);
-}
-
-fn prepared_draft(prepared: &journal::Prepared, number: usize) -> PathBuf {
-    prepared.draft(number).unwrap()
-}
-
-/// Runs [`child`] in a process of its own, under a shell that sets limits.
-fn child_process(place: &Place, what: &str, limits: &str) -> Command {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "store::live::tests::child", "--ignored", "--nocapture"])
-        .env("SPILLWAY_TEST_DOCUMENTS", place.documents.path())
-        .env("SPILLWAY_TEST_STATE", place.state.path())
-        .env("SPILLWAY_TEST_WHAT", what);
-    command
-}
-
-#[test]
-#[ignore = "run by the tests below, in a process of its own"]
-fn child() {
-    let variable = |name: &str| std::env::var(format!("SPILLWAY_TEST_{name}")).unwrap();
-    let (documents, state) = (variable("DOCUMENTS"), variable("STATE"));
-    let store = DirectoryStore::open(Path::new(&documents), Some(Path::new(&state))).unwrap();
-    println!("open");
-    match variable("WHAT").as_str() {
-        "write for ever" => {
-            for port in 2.. {
-                let texts = ["b", "c", "d"].map(|name| backend(name, port));
-                store.apply(put(&texts.join("---\n"))).unwrap();
-            }
-        }
-        "a large document" => {
-            let text = format!("{}{}", backend("b", 2), "# comment\n".repeat(20_000).as_str());
-            let text = text.replace("spec:", &format!("{}spec:", "# comment\n".repeat(20_000)));
-            println!("{}", store.apply(put(&text)).unwrap_err());
-            println!("then {}", store.apply(put(&backend("b", 3))).unwrap().revision);
-        }
-        "many revisions" => {
-            for port in 2.. {
-                if let Err(error) = store.apply(put(&backend("b", port))) {
-                    println!("{error}");
-                    println!("port {} revision {}", port - 1, store.latest().revision);
-                    break;
-                }
-            }
-        }
-        what => panic!("{what}"),
-    }
-}
-
-#[test]
-fn killed_in_the_middle_of_a_change_all_of_it_has_happened_or_none() {
-    let files = ["b", "c", "d"].map(|name| (format!("{name}.yaml"), backend(name, 1)));
-    let mut files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    files.push(("a.yaml", GATEWAY));
-    let place = Place::new(&files);
-    for round in 0..12 {
-        let mut child = child_process(&place, "write for ever", "").stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(120 + round * 7));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let store = place.open();
-        let now = store.latest();
-        let ports: Vec<_> = ["b", "c", "d"].map(|name| now.model.backends[name].endpoints()[0].port).into();
-        assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
-        assert_eq!(now.documents.len(), 4);
-        // Every revision is whole, by whom it was, and none is missing.
-        let revisions = store.revisions(1..=now.revision);
-        assert_eq!(revisions.len() as u64, now.revision);
-        assert!(revisions[..revisions.len() - 1].iter().all(|r| r.author == "ann" && r.changes.len() == 3));
-        assert!(place.files().iter().all(|(name, _)| !name.starts_with('.')), "{:?}", place.files());
-    }
-    assert!(place.open().latest().revision > 1, "nothing was ever written");
-}
-
-#[test]
-fn a_disk_that_is_full_loses_nothing() {
-    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
-    // No file may have more than 128 KiB (units of 512 bytes), and the signal that tells so is ignored.
-    let limits = "trap '' XFSZ; ulimit -f 256;";
-    let output = child_process(&place, "a large document", limits).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("nothing was changed: writing ") && said.contains("File too large"), "{said}");
-    assert!(said.contains("then 2"), "{said}");
-    assert_eq!(place.files(), [("a.yaml".into(), GATEWAY.into()), ("b.yaml".into(), backend("b", 3))]);
-    assert_eq!(place.open().latest().revision, 2);
-}
-
-#[test]
-fn a_history_that_has_no_room_loses_nothing() {
-    let place = Place::new(&[("a.yaml", GATEWAY), ("b.yaml", &backend("b", 1))]);
-    let output = child_process(&place, "many revisions", "trap '' XFSZ; ulimit -f 16;").output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("history.jsonl failed: File too large"), "{said}");
-    let store = place.open();
-    let port = store.latest().model.backends["b"].endpoints()[0].port;
-    assert!(said.contains(&format!("port {port} revision {}", store.latest().revision)), "{said}");
-    assert_eq!(place.files().len(), 2);
 }
