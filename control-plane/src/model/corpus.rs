@@ -250,4 +250,4 @@ fn gateways<'d>(model: &Model, documents: impl Iterator<Item = &'d Arc<Document>
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

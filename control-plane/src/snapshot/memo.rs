@@ -138,3 +138,46 @@ impl Memo {
         secrets
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use spillway_policy::config::Configuration;
+
+    use crate::model::corpus::Corpus;
+    use crate::model::corpus::tests::{base, edit};
+    use crate::resource::Kind;
+    use crate::snapshot::Snapshot;
+    use crate::snapshot::build::Builder;
+    use crate::snapshot::revision::Revisions;
+
+    /// Revisions of filters count what was built before; all else may not depend on it.
+    fn filters(snapshot: &Snapshot) -> Vec<Configuration> {
+        let read = |text: &str| serde_json::from_str::<Configuration>(text).unwrap();
+        let filters = snapshot.filters.iter().map(|filter| read(&filter.configuration));
+        filters.map(|filter| Configuration { revision: 0, ..filter }).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn what_is_remembered_makes_what_is_made_from_the_start(
+            edits in proptest::collection::vec(edit(), 1..12),
+        ) {
+            let mut corpus = Corpus::default();
+            let mut builder = Builder::new("module", Revisions::default());
+            for (edit, now) in std::iter::once(base()).chain(edits).zip(1..) {
+                let Ok(model) = corpus.change(edit) else { continue };
+                let mut fresh = Builder::new("module", Revisions::default());
+                let (made, fresh) = (builder.build(model, now), fresh.build(model, now));
+                prop_assert_eq!(made.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
+                for (made, fresh) in made.values().zip(fresh.values()) {
+                    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ExtensionConfig) {
+                        prop_assert_eq!(made.set(kind), fresh.set(kind));
+                    }
+                    prop_assert_eq!(filters(made), filters(fresh));
+                }
+            }
+        }
+    }
+}

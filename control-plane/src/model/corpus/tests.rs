@@ -46,7 +46,7 @@ fn document() -> impl Strategy<Value = String> {
 }
 
 /// Files that hold most of what others refer to, so that many edits are valid.
-fn base() -> Changes {
+pub(crate) fn base() -> Changes {
     let gateways = NAMES.iter().zip(11..).map(|(name, port)| format!(
         "apiVersion: spillway.dev/v1\nkind: Gateway\nmetadata: {{name: {name}}}\nspec: {{fleet: f, listeners: [{{name: web, port: {port}, protocol: HTTP}}]}}\n"
     ));
@@ -65,7 +65,7 @@ fn file(name: &str, text: Option<String>) -> (PathBuf, Option<Arc<Contents>>) {
 }
 
 /// Replaces one file's documents (of the base too), adds one or takes one away.
-fn edit() -> impl Strategy<Value = Changes> {
+pub(crate) fn edit() -> impl Strategy<Value = Changes> {
     let name = prop_oneof![
         (0..12_u8).prop_map(|n| format!("base-{n}.yaml")),
         (0..3_u8).prop_map(|n| format!("other-{n}.yaml")),
