@@ -157,7 +157,9 @@ impl Contents {
         let mut problems = envelope.problems;
         let identified = envelope.value.map(|envelope| (envelope.kind, envelope.metadata.name));
         let kind = identified.as_ref().map(|(kind, _)| *kind).filter(|_| is_sound(&tree, &["kind"]));
-        let spec = match (kind, tree.descend_mut(&spec_position(&tree))) {
+        // What has the kind of another language is read as ours: whoever moves here hears of everything at once.
+        let foreign = title.split(' ').next().and_then(suggest::counterpart);
+        let spec = match (kind.or(foreign), tree.descend_mut(&spec_position(&tree))) {
             (Some(kind), Some(node)) => read_spec(kind, node, &mut problems),
             _ => None,
         };

@@ -1,6 +1,6 @@
 //! What a wrong word may have been meant to be.
 
-use super::kind::LATER_VALUES;
+use super::kind::{Kind, LATER_VALUES};
 
 /// Words of the Kubernetes Gateway API and of Envoy that are written otherwise here: the word, a field that only we have in the same
 /// place, and what to write.
@@ -57,6 +57,12 @@ const FOREIGN_KINDS: &[(&str, &str)] = &[
     ("ClientTrafficPolicy", "TrafficPolicy"),
     ("RateLimitPolicy", "TrafficPolicy"),
 ];
+
+/// The kind that another language's one corresponds to.
+pub(crate) fn counterpart(kind: &str) -> Option<Kind> {
+    let (_, ours) = FOREIGN_KINDS.iter().find(|(word, _)| *word == kind)?;
+    Kind::ALL.into_iter().find(|kind| kind.name() == *ours)
+}
 
 /// Help for an unknown field.
 pub(crate) fn field(found: &str, expected: &[&str]) -> String {

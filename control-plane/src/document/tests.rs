@@ -2,6 +2,7 @@ use crate::document::{Diagnostic, read};
 use crate::model::Model;
 
 mod bad_input;
+mod gateway_api;
 mod language;
 mod properties;
 

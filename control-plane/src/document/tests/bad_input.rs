@@ -211,6 +211,7 @@ fn envelopes() {
             "2:7 kind: unknown value `HTTPRoute`",
             "3:18 metadata.name: expected 1 to 63 of a-z, 0-9 and -, with no - at either end, found \"x_y\"",
             "3:23 metadata.namespace: unknown field `namespace`",
+            "4:7 spec: expected a mapping with `parentRefs`, `hostnames` and `rules`, found the number 5",
         ]
     );
     for kind in ["Certificate", "Rollout"] {
