@@ -35,8 +35,10 @@ fn valid_documents_are_counted_in_one_line() {
     let dir = directory(&[("a.yaml", BACKEND)]);
     let (code, output, errors) = check(dir.path(), &[]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
-    let expected =
-        format!("{}: valid (0 Gateway, 0 Route, 1 Backend, 0 TrafficPolicy)\n", dir.path().display());
+    let expected = format!(
+        "{}: valid (0 Gateway, 0 Route, 1 Backend, 0 TrafficPolicy, 0 Certificate)\n",
+        dir.path().display()
+    );
     assert_eq!(output, expected);
     let (code, output, _) = check(dir.path(), &["-o", "json"]);
     let json: Value = serde_json::from_str(&output).unwrap();
@@ -93,7 +95,7 @@ fn what_cannot_be_checked_is_one_line_and_another_exit_code() {
 fn the_schema_is_json_and_the_reference_is_markdown() {
     let output = spillway(&["schema"]);
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(schema["oneOf"].as_array().unwrap().len(), 4);
+    assert_eq!(schema["oneOf"].as_array().unwrap().len(), 5);
     let output = spillway(&["schema", "--markdown"]);
     assert!(output.stdout.starts_with(b"# Document reference\n"));
 }

@@ -15,6 +15,7 @@ pub mod documents;
 pub mod envoy;
 pub mod https;
 pub mod load;
+pub mod name_server;
 pub mod ports;
 pub mod process;
 pub mod python;

@@ -187,7 +187,7 @@ impl Explain {
             (Verdict::Admit(_), None) => {
                 Outcome::Answered { status: 404, because: "no rule matches".to_owned() }
             }
-            (Verdict::Admit(_), Some(_)) if matched.is_some_and(|matched| matched.redirects()) => {
+            (Verdict::Admit(_), Some(_)) if matched.is_some_and(routing::Matched::redirects) => {
                 Outcome::Answered { status: 302, because: "the rule redirects".to_owned() }
             }
             (Verdict::Admit(_), Some(_)) => match &request.backend {

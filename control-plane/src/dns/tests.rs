@@ -37,7 +37,7 @@ fn documents(revision: u64, hosts: &[&str]) -> Arc<Accepted> {
 }
 
 /// The revision, and the last numbers of each host's addresses.
-fn shown(located: &Option<Located>) -> (u64, Vec<(String, Vec<String>)>) {
+fn shown(located: Option<&Located>) -> (u64, Vec<(String, Vec<String>)>) {
     let Some(located) = located else { return (0, Vec::new()) };
     let text = |addresses: &Arc<[IpAddr]>| addresses.iter().map(ToString::to_string).collect();
     let addresses = located.addresses.iter().map(|(dns, found)| (dns.host.clone(), text(found)));
@@ -57,7 +57,7 @@ async fn documents_wait_for_their_names_and_addresses_follow_the_name_server() {
     let (sender, mut located) = watch::channel(None);
     let task = tokio::spawn(run(newest, server.clone(), Kept::default(), sender));
     located.changed().await.unwrap();
-    assert_eq!(shown(&located.borrow_and_update()), at(1, &[("a", &["10.0.0.1", "10.0.0.2"])]));
+    assert_eq!(shown(located.borrow_and_update().as_ref()), at(1, &[("a", &["10.0.0.1", "10.0.0.2"])]));
 
     // The name server turns its answers round; then an address goes.
     server.tell("a", &[1, 2]);
@@ -65,23 +65,23 @@ async fn documents_wait_for_their_names_and_addresses_follow_the_name_server() {
     assert!(!located.has_changed().unwrap());
     server.tell("a", &[2]);
     located.changed().await.unwrap();
-    assert_eq!(shown(&located.borrow_and_update()), at(1, &[("a", &["10.0.0.2"])]));
+    assert_eq!(shown(located.borrow_and_update().as_ref()), at(1, &[("a", &["10.0.0.2"])]));
 
     // A new name is asked for before its documents are used; one that does not resolve does not hold them up for ever.
     edit.send(documents(2, &["a", "b"])).unwrap();
     located.changed().await.unwrap();
-    assert_eq!(shown(&located.borrow_and_update()), at(2, &[("a", &["10.0.0.2"])]));
+    assert_eq!(shown(located.borrow_and_update().as_ref()), at(2, &[("a", &["10.0.0.2"])]));
     server.tell("b", &[9]);
     located.changed().await.unwrap();
     let both = at(2, &[("a", &["10.0.0.2"]), ("b", &["10.0.0.9"])]);
-    assert_eq!(shown(&located.borrow_and_update()), both);
+    assert_eq!(shown(located.borrow_and_update().as_ref()), both);
 
     // The last addresses stay for a minute after the first failure.
     server.0.lock().unwrap().clear();
     tokio::time::sleep(Duration::from_secs(59)).await;
-    assert_eq!(shown(&located.borrow()), both);
+    assert_eq!(shown(located.borrow().as_ref()), both);
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(shown(&located.borrow_and_update()), at(2, &[]));
+    assert_eq!(shown(located.borrow_and_update().as_ref()), at(2, &[]));
     drop(edit);
     task.await.unwrap();
 }
@@ -92,7 +92,7 @@ async fn documents_without_names_wait_for_nothing() {
     let (sender, mut located) = watch::channel(None);
     tokio::spawn(run(newest, Told::default(), Kept::default(), sender));
     located.changed().await.unwrap();
-    assert_eq!(shown(&located.borrow()), at(3, &[]));
+    assert_eq!(shown(located.borrow().as_ref()), at(3, &[]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn a_start_without_a_name_server_begins_with_what_was_kept() {
     server.0.lock().unwrap().clear();
     let (_edit, mut located) = start(&server);
     located.changed().await.unwrap();
-    assert_eq!(shown(&located.borrow()), at(1, &[("a", &["10.0.0.7"])]));
+    assert_eq!(shown(located.borrow().as_ref()), at(1, &[("a", &["10.0.0.7"])]));
     tokio::time::sleep(Duration::from_secs(61)).await;
-    assert_eq!(shown(&located.borrow()), at(1, &[]));
+    assert_eq!(shown(located.borrow().as_ref()), at(1, &[]));
 }

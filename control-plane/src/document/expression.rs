@@ -151,9 +151,12 @@ fn letter(letter: char) -> u64 {
 
 fn literal(literal: &Literal) -> Result<(), String> {
     let is_known = match literal.kind {
-        LiteralKind::Verbatim | LiteralKind::Meta | LiteralKind::Special(_) => true,
+        LiteralKind::Verbatim
+        | LiteralKind::Meta
+        | LiteralKind::Special(_)
+        | LiteralKind::HexFixed(HexLiteralKind::X)
+        | LiteralKind::HexBrace(HexLiteralKind::X) => true,
         LiteralKind::Superfluous => literal.c.is_ascii_punctuation() && literal.c != '_',
-        LiteralKind::HexFixed(HexLiteralKind::X) | LiteralKind::HexBrace(HexLiteralKind::X) => true,
         LiteralKind::Octal | LiteralKind::HexFixed(_) | LiteralKind::HexBrace(_) => false,
     };
     is_known.then_some(()).ok_or_else(|| format!("{:?} can't be written like this", literal.c))

@@ -143,7 +143,7 @@ fn pair(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Resu
 fn parse(certificate: &CertificateDer<'_>) -> Result<(), Fault> {
     let malformed = |error: &dyn fmt::Display| Fault::Malformed(error.to_string());
     match X509Certificate::from_der(certificate) {
-        Ok((rest, _)) if rest.is_empty() => Ok(()),
+        Ok(([], _)) => Ok(()),
         Ok(_) => Err(malformed(&"something follows it")),
         Err(error) => Err(malformed(&error)),
     }

@@ -70,7 +70,9 @@ pub fn cluster(name: &str, backend: &Backend, found: &[Endpoint]) -> Cluster {
             eds_config: Some(over_ads()),
             service_name: String::new(),
         }),
-        connect_timeout: Some(duration(pool.connect_timeout.map_or(CONNECT_TIMEOUT, |time| time.get()))),
+        connect_timeout: Some(duration(
+            pool.connect_timeout.map_or(CONNECT_TIMEOUT, spillway_policy::unit::Duration::get),
+        )),
         per_connection_buffer_limit_bytes: Some(uint32(BUFFER_LIMIT)),
         circuit_breakers: Some(circuit_breakers(pool)),
         typed_extension_protocol_options: options
@@ -133,7 +135,9 @@ fn http_options(protocol: BackendProtocol, pool: &ConnectionPool) -> Option<Http
     };
     Some(HttpProtocolOptions {
         common_http_protocol_options: Some(CommonHttpProtocolOptions {
-            idle_timeout: Some(duration(pool.idle_timeout.map_or(IDLE_TIMEOUT, |time| time.get()))),
+            idle_timeout: Some(duration(
+                pool.idle_timeout.map_or(IDLE_TIMEOUT, spillway_policy::unit::Duration::get),
+            )),
             ..CommonHttpProtocolOptions::default()
         }),
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {

@@ -62,7 +62,7 @@ pub fn listener(gateway: &str, listener: &kind::Listener, attachments: &[Attachm
             .into_iter()
             .chain(tls::inspector(listener))
             .collect(),
-        listener_filters_timeout: Some(patience.clone()),
+        listener_filters_timeout: Some(patience),
         filter_chains: vec![FilterChain {
             // Policies that target a listener ask for this name.
             name: listener.name.clone(),

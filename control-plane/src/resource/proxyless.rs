@@ -80,9 +80,9 @@ fn understood(route: Route) -> Route {
     let action = route.action.map(|action| match action {
         // To a client a timeout is the longest that a call may last.
         Action::Route(action) => Action::Route(RouteAction {
-            max_stream_duration: action.timeout.clone().filter(|time| *time != Duration::default()).map(
-                |time| MaxStreamDuration { max_stream_duration: Some(time), ..MaxStreamDuration::default() },
-            ),
+            max_stream_duration: action.timeout.filter(|time| *time != Duration::default()).map(|time| {
+                MaxStreamDuration { max_stream_duration: Some(time), ..MaxStreamDuration::default() }
+            }),
             ..action
         }),
         other => other,

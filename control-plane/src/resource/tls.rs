@@ -69,18 +69,16 @@ pub fn inspector(listener: &Listener) -> Option<ListenerFilter> {
 pub fn client_certificate(
     listener: &Listener,
 ) -> (ForwardClientCertDetails, Option<SetCurrentClientCertDetails>) {
-    match listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) {
-        None => (ForwardClientCertDetails::Sanitize, None),
-        Some(_) => {
-            let details = SetCurrentClientCertDetails {
-                subject: Some(boolean(true)),
-                uri: true,
-                dns: true,
-                ..SetCurrentClientCertDetails::default()
-            };
-            (ForwardClientCertDetails::SanitizeSet, Some(details))
-        }
-    }
+    let asks = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let details = asks.then(|| SetCurrentClientCertDetails {
+        subject: Some(boolean(true)),
+        uri: true,
+        dns: true,
+        ..SetCurrentClientCertDetails::default()
+    });
+    let forwarded =
+        if asks { ForwardClientCertDetails::SanitizeSet } else { ForwardClientCertDetails::Sanitize };
+    (forwarded, details)
 }
 
 /// How a Backend's endpoints are spoken to.

@@ -206,7 +206,8 @@ async fn editors_that_rename_and_leave_temporary_files_are_understood() {
 async fn whatever_git_does_on_its_way_it_ends_with_what_was_checked_out() {
     let dir = directory(&[("a.yaml", GATEWAY)]);
     let git = |arguments: &[&str]| {
-        let git = std::process::Command::new("git").arg("-C").arg(dir.path()).args(arguments).output().unwrap();
+        let git =
+            std::process::Command::new("git").arg("-C").arg(dir.path()).args(arguments).output().unwrap();
         assert!(git.status.success(), "{git:?}");
     };
     let commit = |branch: &str| {

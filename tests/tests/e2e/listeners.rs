@@ -119,13 +119,13 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() -> Result<()> 
             Ok(stream)
         };
         // Those of the wait above may still be counted.
-        let held = [wait::until("the first connection", hold)?, wait::until("the second connection", hold)?];
+        let kept = [wait::until("the first connection", hold)?, wait::until("the second connection", hold)?];
         ensure!(hold().is_err(), "a third connection was served");
-        for mut stream in &held {
+        for mut stream in &kept {
             write!(stream, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
             ensure!(stream.read(&mut [0; 1])? == 1);
         }
-        drop(held);
+        drop(kept);
         wait::until("room for another", || is_served(&port))
     })
 }

@@ -5,6 +5,7 @@
 //! deadline; a bound on a count is an invariant or so wide that chance does not reach it, and no bound is on speed.
 
 mod api;
+mod backends;
 mod breaker;
 mod breaker_timeline;
 mod check;

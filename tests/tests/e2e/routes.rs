@@ -6,7 +6,7 @@ use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
 use crate::listeners;
-use crate::world::World;
+use crate::world::{Headers, World};
 
 const ROUTE: &str = "\
 apiVersion: spillway.dev/v1
@@ -36,7 +36,7 @@ fn requests_are_matched_by_everything_that_a_rule_asks() -> Result<()> {
     Scene::play(|scene| {
         let world = World::start(scene, &[("routes.yaml", &rules(MATCHED))])?;
         let letters = format!("/letters/{}", "x".repeat(120));
-        let cases: [(&str, &[(&str, &str)], Result<&str, u16>); 16] = [
+        let cases: [(&str, Headers, Result<&str, u16>); 16] = [
             ("/items/77", &[], Ok("beta")),
             ("/items/77?x=1", &[], Ok("beta")),
             ("/items/77a", &[], Ok("alpha")),

@@ -106,6 +106,9 @@ impl Site {
     }
 }
 
+/// What makes files bad.
+type Spoil<'a> = &'a dyn Fn() -> Result<()>;
+
 fn route(name: &str, parents: &str, backend: &str) -> String {
     let rules =
         format!("parentRefs: [{parents}]\nrules: [{{name: all, backendRefs: [{{name: {backend}}}]}}]");
@@ -242,7 +245,7 @@ fn files_replaced_under_load_cost_no_request_and_bad_ones_change_nothing() -> Re
         let good = ["shop.crt", "shop.key"].map(|name| fs::read(site.file(name)));
         let [certificate, key] = good;
         let (certificate, key) = (certificate?, key?);
-        let bad: [(&str, &str, &dyn Fn() -> Result<()>); 4] = [
+        let bad: [(&str, &str, Spoil<'_>); 4] = [
             ("certFile", "has expired, on ", &|| {
                 site.authority.issue_for("shop", &[SHOP], Lifetime::PAST).map(drop)
             }),

@@ -52,6 +52,11 @@ pub(crate) struct World {
 impl World {
     /// Starts everything with these files beside `base.yaml`, and waits until `/` on the Gateway's port is answered at all.
     pub(crate) fn start(scene: &Scene, files: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(scene, files, &[])
+    }
+
+    /// The same with more flags for the Envoy's bootstrap.
+    pub(crate) fn start_with(scene: &Scene, files: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
         let client = Client::new()?;
         let (web, admin) = (Port::free()?, Port::free()?);
         let upstreams = Upstreams::start(scene, &client, &["alpha", "beta"])?;
@@ -66,7 +71,7 @@ impl World {
         }
         let control_plane = ControlPlane::start(&client, documents.folder(), scene.folder())?;
         let bootstrap = scene.folder().join("bootstrap.yaml");
-        control_plane.bootstrap("edge", &admin, &bootstrap, &[])?;
+        control_plane.bootstrap("edge", &admin, &bootstrap, flags)?;
         let envoy = Envoy::start(&client, &bootstrap, &admin, 2, &scene.log("envoy"))?;
         let world = Self { client, documents, upstreams, control_plane, envoy, web, _admin: admin };
         // Any answer will do: what a test expects of it is the test's business.

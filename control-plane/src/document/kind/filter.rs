@@ -1,4 +1,4 @@
-//! What a rule changes of requests and responses, in the shapes of the Gateway API's HTTPRoute.
+//! What a rule changes of requests and responses, in the shapes of the Gateway API's `HTTPRoute`.
 
 use std::num::NonZeroU16;
 

@@ -96,7 +96,7 @@ pub struct Timeouts {
     pub backend_request: Option<Duration>,
     /// A stream or connection on which nothing moves is ended after this; the listener's `idleTimeout` where not given.
     pub idle: Option<Duration>,
-    /// A stream or connection is ended after this even if it is in use, as WebSockets and gRPC streams are; for ever where not given.
+    /// A stream or connection is ended after this even if it is in use, as `WebSockets` and gRPC streams are; for ever where not given.
     pub lifetime: Option<Duration>,
 }
 
@@ -146,11 +146,11 @@ pub enum RetryCondition {
     Conflict,
     /// gRPC: CANCELLED.
     Cancelled,
-    /// gRPC: DEADLINE_EXCEEDED.
+    /// gRPC: `DEADLINE_EXCEEDED`.
     DeadlineExceeded,
     /// gRPC: INTERNAL.
     Internal,
-    /// gRPC: RESOURCE_EXHAUSTED.
+    /// gRPC: `RESOURCE_EXHAUSTED`.
     ResourceExhausted,
     /// gRPC: UNAVAILABLE.
     Unavailable,

@@ -19,7 +19,7 @@ spec:
 fn a_document_of_the_gateway_api_is_answered_word_for_word_and_at_once() {
     let errors = errors(HTTP_ROUTE.as_bytes());
     let told = |field: &str, expected: &str| {
-        let found = errors.iter().find(|error| error.field.to_string().starts_with(field));
+        let found = errors.iter().find(|error| error.field.clone().starts_with(field));
         let found = found.unwrap_or_else(|| panic!("nothing about {field}: {errors:#?}"));
         let text = format!("{} {}", found.message, found.help.as_deref().unwrap_or_default());
         assert!(text.contains(expected), "{field}: {text}");

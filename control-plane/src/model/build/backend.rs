@@ -159,7 +159,7 @@ fn health(backend: &Backend, problems: &mut Vec<Problem>) {
 
 fn pool(backend: &Backend, problems: &mut Vec<Problem>) {
     let pool = &backend.connection_pool;
-    if pool.connect_timeout.is_some_and(|time| time.is_zero()) {
+    if pool.connect_timeout.is_some_and(spillway_policy::unit::Duration::is_zero) {
         problems.push(problem(steps!["connectionPool", "connectTimeout"], "expected more than 0s"));
     }
     if backend.protocol != BackendProtocol::Tcp {
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(errors("endpoints: []"), [""; 0]);
         assert_eq!(errors(dns), [""; 0]);
         for (spec, expected) in [
-            ("".into(), "endpoints: a Backend needs `endpoints`, or `discovery` that finds them"),
+            (String::new(), "endpoints: a Backend needs `endpoints`, or `discovery` that finds them"),
             (
                 format!("endpoints: [], {dns}"),
                 "discovery: a Backend has either `endpoints` or `discovery`: leave one of them out",

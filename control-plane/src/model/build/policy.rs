@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use spillway_policy::config::{KeyPart, NamedPart, PathSegment, Policy, Problem};
 
 use super::{Check, proxyless, steps};
-use crate::document::kind::{Kind, Spec, TargetKind, TargetRef, TrafficPolicy};
+use crate::document::kind::{Kind, ParentRef, Spec, TargetKind, TargetRef, TrafficPolicy};
 use crate::document::{Document, Step};
 use crate::model::Model;
 
@@ -45,6 +45,7 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
             target.section_name.as_deref(),
         );
         proxyless::policy(check, document, i, target);
+        has_requests(check, document, i, target);
     }
     let alone = Policy {
         name: document.name.clone(),
@@ -61,6 +62,8 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
     }
     for (path, key) in keys(policy) {
         if !document.has_errors
+            // A policy with a route key of its own sets it for its own targets.
+            && policy.route_key.is_empty()
             && let Some(at) = key.iter().position(|part| *part == KeyPart::Named(NamedPart::RouteKey))
             && let Some(target) = policy.target_refs.iter().find(|target| !has_route_key(check, target))
         {
@@ -68,6 +71,32 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
                 format!("no policy sets a route key for the {} `{}`", target.kind.name(), target.name);
             let help = "add routeKey to this policy, or to one for the same traffic".to_owned();
             check.report(document, &[&path[..], steps![at]].concat(), message, Some(help));
+        }
+    }
+}
+
+/// A listener that passes bytes on has no requests: a policy for it would be accepted and never enforced.
+fn has_requests(check: &mut Check<'_>, document: &Document, i: usize, target: &TargetRef) {
+    let of_gateway = ParentRef { name: target.name.clone(), section_name: target.section_name.clone() };
+    let parents = match target.kind {
+        TargetKind::Gateway => vec![of_gateway],
+        TargetKind::Route => {
+            check.route(&target.name).map(|route| route.parent_refs.clone()).unwrap_or_default()
+        }
+    };
+    for ParentRef { name, section_name } in parents {
+        let listeners = check.gateway(&name).map_or(&[][..], |gateway| &gateway.listeners);
+        let mut reached = listeners
+            .iter()
+            .filter(|listener| section_name.as_ref().is_none_or(|section| *section == listener.name))
+            .peekable();
+        let Some(first) = reached.peek().map(|listener| listener.name.clone()) else { continue };
+        if reached.all(|listener| !listener.protocol.is_http()) {
+            let message = format!(
+                "the listener `{first}` of the Gateway `{name}` passes bytes on and knows no requests: nothing would enforce a policy there"
+            );
+            check.report(document, steps!["spec", "targetRefs", i, "name"], message, None);
+            return;
         }
     }
 }

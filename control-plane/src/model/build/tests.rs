@@ -5,7 +5,7 @@ const BASE: &str = "\
 apiVersion: spillway.dev/v1
 kind: Gateway
 metadata: {name: edge}
-spec: {fleet: f, listeners: [{name: web, port: 1, protocol: HTTP}, {name: admin, port: 2, protocol: HTTP}]}
+spec: {fleet: f, listeners: [{name: web, port: 1, protocol: HTTP}, {name: admin, port: 2, protocol: HTTP}, {name: raw, port: 3, protocol: TCP}]}
 ---
 apiVersion: spillway.dev/v1
 kind: Route
@@ -106,11 +106,21 @@ fn gateways_of_one_fleet_share_their_ports_and_of_two_fleets_do_not() {
 #[test]
 fn a_gateway_without_listeners_serves_no_route() {
     let text = BASE.replace(
-        "listeners: [{name: web, port: 1, protocol: HTTP}, {name: admin, port: 2, protocol: HTTP}]",
+        "listeners: [{name: web, port: 1, protocol: HTTP}, {name: admin, port: 2, protocol: HTTP}, {name: raw, port: 3, protocol: TCP}]",
         "listeners: []",
     );
     let text = text.replace(", sectionName: web", "");
     let errors = Model::build([read("base.yaml", text.as_bytes())]).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(errors[0].message, "the Gateway `edge` has no listeners, so it serves no Routes");
+}
+
+#[test]
+fn a_policy_for_a_listener_that_passes_bytes_on_is_refused() {
+    const LIMIT: &str = "rateLimits: [{name: l, rate: 1/s}]";
+    const RAW: &str = "{kind: Gateway, name: edge, sectionName: raw}";
+    let message = "the listener `raw` of the Gateway `edge` passes bytes on and knows no requests: nothing would enforce a policy there";
+    assert_eq!(errors(&[(RAW, LIMIT)]), [format!("p0.yaml spec.targetRefs[0].name: {message}")]);
+    // The Gateway's other listeners have requests.
+    assert_eq!(errors(&[(EDGE, LIMIT)]), [""; 0]);
 }

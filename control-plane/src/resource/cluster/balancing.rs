@@ -36,7 +36,6 @@ pub(super) fn balanced(cluster: Cluster, balancing: &LoadBalancing, endpoints: &
             slow_start_config.map(|slow_start_config| {
                 LbConfig::RoundRobinLbConfig(RoundRobinLbConfig {
                     slow_start_config: Some(slow_start_config),
-                    ..RoundRobinLbConfig::default()
                 })
             }),
         ),

@@ -33,7 +33,7 @@ pub(super) fn action(listener: &Listener, rule: &Rule, condition: &Match) -> Act
         cluster_specifier: Some(clusters),
         // Envoy's default of 15 s would cut long downloads and streams that nobody asked to cut; the listener's idle timeout still
         // ends streams on which nothing moves.
-        timeout: Some(duration(request.map_or(Duration::ZERO, |time| time.get()))),
+        timeout: Some(duration(request.map_or(Duration::ZERO, spillway_policy::unit::Duration::get))),
         idle_timeout: idle.map(|time| duration(time.get())),
         max_stream_duration: lifetime.map(|time| MaxStreamDuration {
             max_stream_duration: Some(duration(time.get())),

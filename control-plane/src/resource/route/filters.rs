@@ -180,7 +180,7 @@ pub(super) fn redirect(listener: &Listener, redirect: &RequestRedirect, conditio
 
 /// The port that is put into the URL; 0 for what Envoy does by itself: the request's port with the request's host, and none with another host.
 ///
-/// HTTPRoute's rules: with a scheme and no port it is the scheme's own; with a host only, the listener's. A URL need not name a scheme's own port, and Envoy can
+/// `HTTPRoute`'s rules: with a scheme and no port it is the scheme's own; with a host only, the listener's. A URL need not name a scheme's own port, and Envoy can
 /// leave it out unless the request's host, which stays, may name another.
 fn port(listener: &Listener, redirect: &RequestRedirect) -> u16 {
     let of_listener = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };

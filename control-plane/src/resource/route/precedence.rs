@@ -1,6 +1,6 @@
 //! Which of two matches is asked first.
 //!
-//! The Gateway API's order for HTTPRoute: an exact path before a prefix, a longer prefix before a shorter one, a method before none, more headers before
+//! The Gateway API's order for `HTTPRoute`: an exact path before a prefix, a longer prefix before a shorter one, a method before none, more headers before
 //! fewer, more query parameters before fewer. What it leaves open: an expression for a path stands between exact paths and prefixes, the longest expression
 //! first; a gRPC service and method are the path that their calls have; and in the end a route key goes before none. What is still equal goes by the routes' names, and within
 //! a route by the order in which rules and matches are written.

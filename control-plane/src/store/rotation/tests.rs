@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -144,7 +145,8 @@ fn no_key_is_in_what_a_store_keeps_or_shows() {
         shown.push_str(&String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap_or_default()));
     }
     let empty = crate::model::Model::default();
-    shown.push_str(&format!("{:?}", crate::snapshot::difference::difference(&empty, &accepted.model)));
+    let difference = crate::snapshot::difference::difference(&empty, &accepted.model);
+    write!(shown, "{difference:?}").unwrap();
     shown.push_str(&accepted.documents[&(Kind::Certificate, "edge".to_owned())].text);
     assert!(shown.contains("keys/tls.key") && !shown.contains(secret));
 }

@@ -1,6 +1,6 @@
 //! What of Backends, and of what keeps requests on one endpoint, gRPC clients without a proxy understand.
 //!
-//! Endpoints, their weights and zones, draining, the DNS, RingHash and the bound on requests (gRFCs A27, A32, A42).
+//! Endpoints, their weights and zones, draining, the DNS, `RingHash` and the bound on requests (gRFCs A27, A32, A42).
 
 use crate::document::Step;
 use crate::document::kind::{Backend, BalancingPolicy, ConnectionPool, HashKey, Rule};

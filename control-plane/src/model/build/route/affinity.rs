@@ -32,7 +32,7 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, route: &Route, i
         check.report(document, steps!["spec", "rules", i, "sessionPersistence"], message, None);
     }
     if let Some(persistence) = &rule.session_persistence
-        && persistence.absolute_timeout.is_some_and(|time| time.is_zero())
+        && persistence.absolute_timeout.is_some_and(spillway_policy::unit::Duration::is_zero)
     {
         let path = steps!["spec", "rules", i, "sessionPersistence", "absoluteTimeout"];
         check.report(document, path, "a session of 0s is none: give more, or leave it out", None);
