@@ -171,7 +171,8 @@ impl<H: Host> Filter<H> {
         let decision = root.engine.decide(&request, &mut SharedData(host), host.now());
         let Decision { key, verdict, shadowed, limits } = decision;
         // Without the property the key is not shown; the request is as good as it was. So with the others.
-        if let Some(key) = key {
+        // One that can't be a header would come back as the proxy's own 503, and count as the upstream's.
+        if let Some(key) = key.filter(|key| is_header_value(key)) {
             host.set_property("spillway_key", key).ok();
         }
         for reject in &shadowed {
@@ -224,8 +225,8 @@ impl<H: Host> Filter<H> {
         let request = Request::new(host, engine.needs());
         let decision = engine.decide(&request, &mut SharedData(host), host.now());
         // A key may be any bytes, and a header may not. No route asks for a key that can't be a header.
-        let key = decision.key.and_then(|key| std::str::from_utf8(key).ok());
-        if let Some(key) = key.filter(|key| !key.chars().any(char::is_control)) {
+        let key = decision.key.filter(|key| is_header_value(key));
+        if let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) {
             // Without it the request is served by a route that does not ask for the key.
             host.set_request_header("x-route-key", key).ok();
         }
@@ -353,6 +354,11 @@ impl Hasher for ContextHasher {
     fn write_u32(&mut self, number: u32) {
         self.0 = (self.0.rotate_left(5) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
+}
+
+/// Whether a header may have this value (RFC 9110, 5.5). Keys from queries are decoded and may be any bytes.
+fn is_header_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ const KEYS: &str = r#"
 routeKey:
 - {template: "/orders/{tenant}/**", key: "{tenant}"}
 - [{header: x-region}, {header: x-tenant-id}]
-- {header: x-tenant-id}"#;
+- {header: x-tenant-id}
+- {query: tenant}"#;
 
 #[derive(Deserialize)]
 struct Echo {
@@ -51,6 +52,29 @@ fn the_upstream_gets_the_key_and_nothing_that_a_client_forged() -> Result<()> {
             );
             let leaked: Vec<_> = echo.headers.keys().filter(|name| name.starts_with("x-spillway-")).collect();
             ensure!(leaked.is_empty(), "{leaked:?} came from the client");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn no_key_becomes_a_header_of_its_own() -> Result<()> {
+    Scene::play(|scene| {
+        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &care(KEYS))])?;
+        // A query is decoded: what a header could never contain, a key may.
+        for query in [
+            "a%0d%0ax-admin:%20yes",
+            "a%0ax-admin:%20yes",
+            "a%0dx-admin:%20yes",
+            "%00x-admin:yes",
+            "a%0d%0a%0d%0aGET%20/evil",
+        ] {
+            let answer = world.get(&format!("/?echo&tenant={query}"), &[])?;
+            ensure!(answer.status == 200, "{query}: {} {}", answer.status, answer.body);
+            let echo: Echo = answer.json()?;
+            let unexpected = |name: &&str| echo.headers.contains_key(*name);
+            let made: Vec<_> = ["x-admin", "x-route-key"].into_iter().filter(unexpected).collect();
+            ensure!(made.is_empty(), "{query} made the headers {made:?}");
         }
         Ok(())
     })
