@@ -68,7 +68,11 @@ fn what_is_wrong_is_named_with_its_place() -> Result<()> {
         ("parentRefs: [{name: edge}]", "parentRefs: [{name: edgy}]", &[":16:", "edgy", "parentRefs[0].name"]),
         ("metadata: {name: alpha}", "metadata: {name: Alpha_}", &[":8:", "metadata.name"]),
         ("fleet: edge,", "fleet: edge, fleet: core,", &[":4:", "fleet"]),
-        ("  endpoints:", "  healthCheck: {interval: 5s}\n  endpoints:", &[":10:", "not available yet"]),
+        (
+            "  endpoints:",
+            "  loadBalancing: {dynamicWeights: {signal: errors}}\n  endpoints:",
+            &[":10:", "not available yet"],
+        ),
         (
             "apiVersion: spillway.dev/v1\nkind: Backend",
             "apiVersion: spillway.dev/v2\nkind: Backend",
