@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use crate::document::kind::Dns;
 use crate::store::Accepted;
 
-pub use self::kept::{Kept, KeptError};
+pub use self::kept::Kept;
 pub use self::lookup::{Lookup, LookupError, NameServers, Unusable};
 use self::name::{Name, News};
 

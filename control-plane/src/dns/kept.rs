@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
+
+use crate::state::{StateError, StateFile};
 
 const FILE: &str = "addresses.json";
 
@@ -12,41 +13,14 @@ const FILE: &str = "addresses.json";
 #[derive(Debug, Default)]
 pub struct Kept {
     addresses: BTreeMap<String, Vec<IpAddr>>,
-    file: Option<PathBuf>,
-}
-
-/// The state directory can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeptError {
-    /// It could not be read or written.
-    #[error("{}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// Something else has written to it.
-    #[error("{}: not what spillway writes there", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    file: Option<StateFile>,
 }
 
 impl Kept {
     /// Reads what is kept in `directory`.
-    pub fn kept_in(directory: &Path) -> Result<Self, KeptError> {
-        let path = directory.join(FILE);
-        let addresses = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| KeptError::Malformed { path: path.clone(), source })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(source) => return Err(KeptError::Io { path, source }),
-        };
-        Ok(Self { addresses, file: Some(path) })
+    pub fn kept_in(directory: &Path) -> Result<Self, StateError> {
+        let (file, addresses) = StateFile::open(directory, FILE)?;
+        Ok(Self { addresses, file: Some(file) })
     }
 
     /// What a name led to.
@@ -54,18 +28,13 @@ impl Kept {
         self.addresses.get(host).map(|addresses| addresses.as_slice().into())
     }
 
-    /// Keeps what a name leads to: all of the file is written, or none.
-    pub(super) fn put(&mut self, host: &str, addresses: &[IpAddr]) -> Result<(), KeptError> {
+    /// Keeps what a name leads to.
+    pub(super) fn put(&mut self, host: &str, addresses: &[IpAddr]) -> Result<(), StateError> {
         if self.addresses.get(host).is_some_and(|known| known == addresses) {
             return Ok(());
         }
         self.addresses.insert(host.to_owned(), addresses.to_vec());
-        let Some(path) = &self.file else { return Ok(()) };
-        let malformed = |source| KeptError::Malformed { path: path.clone(), source };
-        let text = serde_json::to_vec_pretty(&self.addresses).map_err(malformed)?;
-        let draft = path.with_extension("json.new");
-        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
-        written.map_err(|source| KeptError::Io { path: path.clone(), source })
+        self.file.as_ref().map_or(Ok(()), |file| file.write(&self.addresses))
     }
 
     /// Forgets names that nobody asks for any more; the file follows with the next name that changes.
@@ -92,7 +61,7 @@ mod tests {
         assert_eq!(kept.get("a").as_deref(), Some(&addresses[..]));
         assert_eq!(kept.get("b"), None);
 
-        fs::write(directory.path().join(FILE), "not JSON").unwrap();
+        std::fs::write(directory.path().join(FILE), "not JSON").unwrap();
         let error = Kept::kept_in(directory.path()).unwrap_err().to_string();
         assert!(error.contains("addresses.json: not what spillway writes there"), "{error}");
     }
