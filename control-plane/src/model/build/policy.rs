@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use spillway_policy::config::{KeyPart, NamedPart, PathSegment, Policy, Problem};
 
 use super::{Check, proxyless, steps};
-use crate::document::kind::{Kind, ParentRef, Spec, TargetKind, TargetRef, TrafficPolicy};
+use crate::document::kind::{Kind, Listener, ParentRef, Spec, TargetKind, TargetRef, TrafficPolicy};
 use crate::document::{Document, Step};
 use crate::model::Model;
 
@@ -44,8 +44,9 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
             &target.name,
             target.section_name.as_deref(),
         );
-        proxyless::policy(check, document, i, target);
-        has_requests(check, document, i, target);
+        let covered = covered(check, target);
+        proxyless::policy(check, document, i, &covered);
+        has_requests(check, document, i, &covered);
     }
     let alone = Policy {
         name: document.name.clone(),
@@ -75,29 +76,34 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
     }
 }
 
-/// A listener that passes bytes on has no requests: a policy for it would be accepted and never enforced.
-fn has_requests(check: &mut Check<'_>, document: &Document, i: usize, target: &TargetRef) {
-    let of_gateway = ParentRef { name: target.name.clone(), section_name: target.section_name.clone() };
-    let parents = match target.kind {
-        TargetKind::Gateway => vec![of_gateway],
+/// What a target covers, as the references of a Route that is attached there.
+fn covered(check: &Check<'_>, target: &TargetRef) -> Vec<ParentRef> {
+    match target.kind {
+        TargetKind::Gateway => {
+            vec![ParentRef { name: target.name.clone(), section_name: target.section_name.clone() }]
+        }
         TargetKind::Route => {
             check.route(&target.name).map(|route| route.parent_refs.clone()).unwrap_or_default()
         }
-    };
-    for ParentRef { name, section_name } in parents {
-        let listeners = check.gateway(&name).map_or(&[][..], |gateway| &gateway.listeners);
-        let mut reached = listeners
-            .iter()
-            .filter(|listener| section_name.as_ref().is_none_or(|section| *section == listener.name))
-            .peekable();
-        let Some(first) = reached.peek().map(|listener| listener.name.clone()) else { continue };
-        if reached.all(|listener| !listener.protocol.is_http()) {
-            let message = format!(
-                "the listener `{first}` of the Gateway `{name}` passes bytes on and knows no requests: nothing would enforce a policy there"
-            );
-            check.report(document, steps!["spec", "targetRefs", i, "name"], message, None);
-            return;
-        }
+    }
+}
+
+/// A listener that passes bytes on has no requests: a policy for it would be accepted and never enforced.
+fn has_requests(check: &mut Check<'_>, document: &Document, i: usize, covered: &[ParentRef]) {
+    let bytes_only = covered.iter().find_map(|parent| {
+        let listeners = &check.gateway(&parent.name)?.listeners;
+        let is_meant = |listener: &&Listener| {
+            parent.section_name.as_ref().is_none_or(|section| *section == listener.name)
+        };
+        let first = listeners.iter().find(is_meant)?;
+        let requests = listeners.iter().filter(is_meant).any(|listener| listener.protocol.is_http());
+        (!requests).then(|| (first.name.clone(), parent.name.clone()))
+    });
+    if let Some((listener, gateway)) = bytes_only {
+        let message = format!(
+            "the listener `{listener}` of the Gateway `{gateway}` passes bytes on and knows no requests: nothing would enforce a policy there"
+        );
+        check.report(document, steps!["spec", "targetRefs", i, "name"], message, None);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, steps};
 use crate::document::kind::{
     BackendProtocol, ClientAddress, Gateway, Kind, Limits, Listener, ParentRef, Protocol, Route, Spec,
-    TargetKind, TargetRef, Timeouts,
+    Timeouts,
 };
 use crate::document::{Document, Step};
 
@@ -187,20 +187,10 @@ pub(super) fn route(check: &mut Check<'_>, document: &Document, route: &Route) {
 }
 
 /// A policy that nobody would enforce.
-pub(super) fn policy(check: &mut Check<'_>, document: &Document, i: usize, target: &TargetRef) {
-    let gateway = match target.kind {
-        TargetKind::Gateway => {
-            let section = target.section_name.clone();
-            let parent = ParentRef { name: target.name.clone(), section_name: section };
-            is_parent(check, &parent).then_some(parent.name)
-        }
-        TargetKind::Route => check.route(&target.name).and_then(|route| {
-            route.parent_refs.iter().find(|parent| is_parent(check, parent)).map(|parent| parent.name.clone())
-        }),
-    };
-    if let Some(gateway) = gateway {
+pub(super) fn policy(check: &mut Check<'_>, document: &Document, i: usize, covered: &[ParentRef]) {
+    if let Some(ParentRef { name, .. }) = covered.iter().find(|parent| is_parent(check, parent)) {
         let message = format!(
-            "the clients of the Proxyless Gateway `{gateway}` have no proxy that could enforce a policy"
+            "the clients of the Proxyless Gateway `{name}` have no proxy that could enforce a policy"
         );
         check.report(document, steps!["spec", "targetRefs", i, "name"], message, None);
     }
