@@ -3,6 +3,7 @@
 //! A resource is encoded once, when the snapshot is built. Every stream that sends it shares those bytes. A version is a hash of
 //! content, so two processes with the same documents agree on it and an edit to one fleet leaves the versions of others alone.
 
+mod aside;
 pub mod build;
 #[cfg(test)]
 mod consistency;
@@ -20,8 +21,9 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use self::known::{History, Known};
-use self::origin::{Origin, Part};
+use self::aside::Aside;
+use self::known::{Given, History};
+use self::origin::Part;
 use crate::document;
 use crate::resource::Kind;
 use crate::resource::extension_config::{Module, Proxy, extension_config};
@@ -255,8 +257,10 @@ pub struct Snapshot {
     routes: Arc<ResourceSet>,
     extension_configs: Arc<ResourceSet>,
     filters: Arc<[Filter]>,
-    origin: Origin,
-    known: Known,
+    /// The newest documents that make it.
+    origin: Aside<Accepted>,
+    /// What else the fleet's proxies may have.
+    known: Aside<Given>,
 }
 
 /// One Gateway's filter, before it is decided where the module comes from.
@@ -281,12 +285,12 @@ impl Snapshot {
 
     /// Says what else the fleet's proxies may have, for [`Snapshot::clusters_known_as`].
     pub fn came_after(&self, history: &History) {
-        self.known.set(history);
+        self.known.set(history.given());
     }
 
     /// The clusters of an earlier snapshot, if the fleet had some of this version not long ago.
     pub fn clusters_known_as(&self, version: &str) -> Option<Arc<ResourceSet>> {
-        self.known.get(version)
+        self.known.get().find(version)
     }
 
     /// The parts of documents that a resource was made of, the most telling first.

@@ -14,9 +14,8 @@ use crate::model::{Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
 use crate::resource::{cluster, endpoint, listener, proxyless, route, secret};
 
-use super::known::Known;
+use super::aside::Aside;
 use super::memo::{FromBackend, FromGateway, Memo};
-use super::origin::Origin;
 use super::revision::Revisions;
 use super::{Filter, Name, Resource, ResourceSet, Snapshot};
 
@@ -140,8 +139,8 @@ impl Builder {
             routes: set(routes),
             extension_configs: self.extension_configs(&filters),
             filters: filters.into(),
-            origin: Origin::default(),
-            known: Known::default(),
+            origin: Aside::default(),
+            known: Aside::default(),
         }
     }
 

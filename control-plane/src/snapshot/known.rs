@@ -5,49 +5,25 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
-
 use super::ResourceSet;
 
 /// How many earlier sets are remembered for each fleet.
 const MAX: usize = 5;
 
-/// What proxies may have. No part of what a snapshot is: versions lead to the same sets whoever knows them.
-#[derive(Debug, Default)]
-pub(super) struct Known(ArcSwap<Given>);
-
 /// Sets, the newest first.
 #[derive(Debug, Default)]
-struct Given {
+pub(super) struct Given {
     sets: Vec<Arc<ResourceSet>>,
     /// What proxies have while they change from some of them to newer ones. Rarely asked for.
     mixtures: OnceLock<Vec<Arc<ResourceSet>>>,
 }
 
-impl PartialEq for Known {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Known {}
-
-impl Clone for Known {
-    fn clone(&self) -> Self {
-        Self(ArcSwap::new(self.0.load_full()))
-    }
-}
-
-impl Known {
-    pub(super) fn set(&self, history: &History) {
-        self.0.store(Arc::clone(&history.given));
-    }
-
-    pub(super) fn get(&self, version: &str) -> Option<Arc<ResourceSet>> {
-        let given = self.0.load();
+impl Given {
+    /// The set of this version, if it is one of them or a mixture of them.
+    pub(super) fn find(&self, version: &str) -> Option<Arc<ResourceSet>> {
         let is_it = |set: &&Arc<ResourceSet>| **set.version() == *version;
-        let found = given.sets.iter().find(is_it);
-        found.or_else(|| given.mixtures.get_or_init(|| mixtures(&given.sets)).iter().find(is_it)).cloned()
+        let found = self.sets.iter().find(is_it);
+        found.or_else(|| self.mixtures.get_or_init(|| mixtures(&self.sets)).iter().find(is_it)).cloned()
     }
 }
 
@@ -67,6 +43,11 @@ pub struct History {
 }
 
 impl History {
+    /// What its proxies may have.
+    pub(super) fn given(&self) -> &Arc<Given> {
+        &self.given
+    }
+
     /// The fleet, or some of its proxies, are given this.
     pub fn give(&mut self, set: &Arc<ResourceSet>) {
         let known = &self.given.sets;
@@ -95,25 +76,23 @@ mod tests {
 
     #[test]
     fn what_was_given_lately_is_known_by_its_version_and_so_is_what_lies_between() {
-        let (mut history, known) = (History::default(), Known::default());
+        let mut history = History::default();
         let sets = [set(&[("a", "1")]), set(&[("b", "1")]), set(&[("b", "2"), ("c", "1")])];
         for one in &sets {
             history.give(one);
         }
-        known.set(&history);
         for one in &sets {
-            assert_eq!(known.get(one.version()).as_ref(), Some(one));
+            assert_eq!(history.given().find(one.version()).as_ref(), Some(one));
         }
         let between = set(&[("a", "1"), ("b", "1")]);
-        assert_eq!(known.get(between.version()), Some(between));
+        assert_eq!(history.given().find(between.version()), Some(between));
         let all = set(&[("a", "1"), ("b", "2"), ("c", "1")]);
-        assert_eq!(known.get(all.version()), Some(all));
-        assert_eq!(known.get(set(&[("a", "1"), ("b", "1"), ("c", "1")]).version()), None);
+        assert_eq!(history.given().find(all.version()), Some(all));
+        assert_eq!(history.given().find(set(&[("a", "1"), ("b", "1"), ("c", "1")]).version()), None);
 
         for number in 0..MAX {
             history.give(&set(&[("x", &number.to_string())]));
         }
-        known.set(&history);
-        assert_eq!(known.get(sets[2].version()), None, "too long ago");
+        assert_eq!(history.given().find(sets[2].version()), None, "too long ago");
     }
 }

@@ -1,17 +1,9 @@
 //! Which documents a resource was made of, so that a proxy's refusal can be traced back to what somebody wrote.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-
 use super::Name;
 use crate::document::kind::{self, Protocol};
 use crate::resource::{Kind, extension_config, listener, proxyless, secret};
 use crate::store::Accepted;
-
-/// The documents of a snapshot. Newer ones that make the same snapshot replace them, so they are no part of what a snapshot is.
-#[derive(Debug, Default)]
-pub(super) struct Origin(ArcSwap<Accepted>);
 
 /// A part of a document that goes into a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,30 +14,6 @@ pub struct Part {
     pub name: String,
     /// The field below which everything that matters stands; empty for the whole document.
     pub field: String,
-}
-
-impl PartialEq for Origin {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Origin {}
-
-impl Clone for Origin {
-    fn clone(&self) -> Self {
-        Self(ArcSwap::new(self.0.load_full()))
-    }
-}
-
-impl Origin {
-    pub(super) fn set(&self, accepted: &Arc<Accepted>) {
-        self.0.store(Arc::clone(accepted));
-    }
-
-    pub(super) fn get(&self) -> Arc<Accepted> {
-        self.0.load_full()
-    }
 }
 
 /// What a resource was made of, the most telling part first: the one to name where nothing tells them apart.
