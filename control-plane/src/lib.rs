@@ -13,6 +13,7 @@ pub mod document;
 pub mod fleet;
 pub mod keychain;
 pub mod load;
+mod looks;
 pub mod model;
 pub mod module;
 pub mod publish;

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fs, io};
 
 use arc_swap::ArcSwap;
@@ -17,8 +16,7 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// How often the files are looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
+use crate::looks::Looks;
 
 /// Where certificates are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,13 +112,8 @@ impl ServerTls {
 
     /// Puts new files into force until `stop`. Connections that are open stay as they are.
     pub async fn watch(self: Arc<Self>, mut rotation: Rotation, stop: CancellationToken) {
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = interval.tick() => {}
-            }
+        let mut looks = Looks::until(stop);
+        while looks.next().await {
             let tls = Arc::clone(&self);
             let looked = tokio::task::spawn_blocking(move || {
                 let outcome = tls.look(&mut rotation);

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -13,10 +12,8 @@ use tracing::{error, info, warn};
 use super::Store as _;
 use super::live::{DirectoryStore, Rotated};
 use crate::keychain::{self, Change, Files};
+use crate::looks::Looks;
 use crate::model::Model;
-
-/// How often files are looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A certificate that expires within this time, in seconds, is warned about: two weeks are enough to get another.
 const SOON: i64 = 14 * 24 * 60 * 60;
@@ -31,13 +28,8 @@ enum Age {
 
 pub(super) async fn run(store: Arc<DirectoryStore>, stop: CancellationToken) {
     let mut told = BTreeMap::new();
-    let mut interval = tokio::time::interval(INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = interval.tick() => {}
-        }
+    let mut looks = Looks::until(stop);
+    while looks.next().await {
         let looking = Arc::clone(&store);
         let Ok(Rotated { model, changes }) = tokio::task::spawn_blocking(move || looking.rotate()).await
         else {
