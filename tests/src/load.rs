@@ -237,6 +237,14 @@ impl Running {
         self.end()
     }
 
+    /// Stops sending, and is an error unless requests were sent up to now and every one was answered 200.
+    pub fn unharmed(mut self) -> Result<()> {
+        self.going_on()?;
+        let others = self.finish()?.other_than(&[200]);
+        ensure!(others.is_empty(), "not answered with 200: {others:?}");
+        Ok(())
+    }
+
     /// Waits until all requests were sent and answered.
     pub fn wait(mut self) -> Result<Report> {
         self.end()

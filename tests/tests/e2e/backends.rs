@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use spillway_tests::scene::Scene;
 use spillway_tests::upstream::Upstreams;
 
+use crate::text::{document, site};
 use crate::world::World;
 
 mod bad_ends;
@@ -29,7 +30,7 @@ impl Pool {
         let upstreams = Upstreams::start_logging(&scene.log("pool"), &client, names)?;
         let endpoints =
             names.iter().map(|name| endpoint(&upstreams, name, "")).collect::<Result<Vec<_>>>()?;
-        let text = document(&endpoints, backend);
+        let text = pool(&endpoints, backend);
         let world = World::start_with(scene, &[("route.yaml", &route(rule)), ("pool.yaml", &text)], flags)?;
         Ok(Self { world, upstreams })
     }
@@ -38,7 +39,7 @@ impl Pool {
     fn set(&self, endpoints: &[(&str, &str)], backend: &str) -> Result<()> {
         let endpoints = endpoints.iter().map(|(name, rest)| endpoint(&self.upstreams, name, rest));
         let endpoints = endpoints.collect::<Result<Vec<_>>>()?;
-        self.world.documents.write("pool.yaml", &document(&endpoints, backend))
+        self.world.documents.write("pool.yaml", &pool(&endpoints, backend))
     }
 
     /// Who answers this user.
@@ -52,17 +53,10 @@ fn endpoint(upstreams: &Upstreams, name: &str, rest: &str) -> Result<String> {
     Ok(format!("{{address: 127.0.0.1, port: {}{rest}}}", upstreams.port(name)?))
 }
 
-fn document(endpoints: &[String], backend: &str) -> String {
-    format!(
-        "apiVersion: spillway.dev/v1\nkind: Backend\nmetadata: {{name: pool}}\n\
-         spec: {{endpoints: [{}]{backend}}}\n",
-        endpoints.join(", ")
-    )
+fn pool(endpoints: &[String], backend: &str) -> String {
+    document("Backend", "pool", &format!("{{endpoints: [{}]{backend}}}", endpoints.join(", ")))
 }
 
 fn route(rule: &str) -> String {
-    format!(
-        "apiVersion: spillway.dev/v1\nkind: Route\nmetadata: {{name: site}}\nspec:\n  parentRefs: [{{name: edge}}]\n  \
-         rules:\n    - {{name: all, backendRefs: [{{name: pool}}]{rule}}}\n"
-    )
+    site(&format!("- {{name: all, backendRefs: [{{name: pool}}]{rule}}}"))
 }

@@ -38,9 +38,8 @@ fn moving_all_traffic_to_a_new_cluster_and_deleting_the_old_one_loses_no_request
                 })?;
             }
         }
-        for mut load in loads {
-            load.going_on()?;
-            assert_eq!(load.finish()?.other_than(&[200]), [].into());
+        for load in loads {
+            load.unharmed()?;
         }
         Ok(())
     })

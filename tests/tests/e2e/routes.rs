@@ -6,20 +6,8 @@ use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
 use crate::listeners;
+use crate::text::site;
 use crate::world::{Headers, World};
-
-const ROUTE: &str = "\
-apiVersion: spillway.dev/v1
-kind: Route
-metadata: {name: site}
-spec:
-  parentRefs: [{name: edge}]
-";
-
-/// The documents of one Route with these rules.
-fn rules(rules: &str) -> String {
-    format!("{ROUTE}  rules:\n{rules}")
-}
 
 const MATCHED: &str = r"
     - {name: rest, backendRefs: [{name: alpha}]}
@@ -34,7 +22,7 @@ const MATCHED: &str = r"
 #[test]
 fn requests_are_matched_by_everything_that_a_rule_asks() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", &rules(MATCHED))])?;
+        let world = World::start(scene, &[("routes.yaml", &site(MATCHED))])?;
         let letters = format!("/letters/{}", "x".repeat(120));
         let cases: [(&str, Headers, Result<&str, u16>); 16] = [
             ("/items/77", &[], Ok("beta")),
@@ -99,7 +87,7 @@ const FILTERED: &str = r"
 #[test]
 fn filters_change_what_backends_and_clients_see() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", &rules(FILTERED))])?;
+        let world = World::start(scene, &[("routes.yaml", &site(FILTERED))])?;
         let echo = |path: &str, headers: &[(&str, &str)]| -> Result<Value> {
             let answer = world.get(&format!("{path}?echo"), headers)?;
             ensure!(answer.status == 200, "{path}: {}", answer.status);
@@ -157,7 +145,7 @@ const TRIED: &str = r"
 #[test]
 fn attempts_and_times_are_bounded_by_the_rule() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", &rules(TRIED))])?;
+        let world = World::start(scene, &[("routes.yaml", &site(TRIED))])?;
         world.upstreams.answer_with("beta", 503)?;
         for (path, attempts) in [("/again", 4), ("/once", 1)] {
             let before = world.upstreams.requests("beta")?;
@@ -199,7 +187,7 @@ spec:
 #[test]
 fn a_route_is_chosen_by_the_key_and_its_policies_know_it() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", &rules(KEYED))])?;
+        let world = World::start(scene, &[("routes.yaml", &site(KEYED))])?;
         let served = |tenant: &str| -> Result<(u16, Option<String>)> {
             let answer = world.get("/?echo", &[("x-tenant", tenant), ("x-route-key", "vip")])?;
             Ok((answer.status, answer.header("x-upstream").map(str::to_owned)))
