@@ -7,7 +7,7 @@ use spillway_tests::load::{Load, Record};
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
-use crate::text::{TO_ALPHA, care};
+use crate::text::{TO_ALPHA, care, site};
 use crate::world::World;
 
 const RULE: &str = "circuit-breaker/care/health";
@@ -143,6 +143,40 @@ fn an_open_breaker_stays_open_when_its_rule_is_edited() -> Result<()> {
             before,
             "requests reached the upstream through an open breaker"
         );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_probe_is_one_attempt_where_the_route_retries() -> Result<()> {
+    Scene::play(|scene| {
+        let route = site("- {name: all, retry: {attempts: 2, codes: [500]}, backendRefs: [{name: alpha}]}");
+        let policy = care(
+            "circuitBreakers:\n  - {name: health, window: 10s, minRequests: 1, trip: {errorCount: 5}, \
+             openFor: 1s, probes: 1}",
+        );
+        let world = World::start(scene, &[("routes.yaml", &route), ("policy.yaml", &policy)])?;
+        world.upstreams.answer_with("alpha", 500)?;
+        // One at a time: whatever reaches the upstream belongs to the request under way.
+        let attempts = || {
+            let before = world.upstreams.requests("alpha")?;
+            let answer = world.get("/", &[])?;
+            let rejected = answer.header("x-spillway-rejected-by") == Some(RULE);
+            anyhow::Ok((rejected, world.upstreams.requests("alpha")? - before))
+        };
+        assert_eq!(attempts()?, (false, 3), "closed, a request is tried again");
+        world.until("the breaker to be open on both workers", "/", |answer| {
+            answer.header("x-spillway-rejected-by") == Some(RULE)
+        })?;
+        for _ in 0..2 {
+            let attempts = wait::until("a probe", || {
+                let (rejected, attempts) = attempts()?;
+                ensure!(!rejected || attempts == 0, "a reject reached the upstream");
+                ensure!(!rejected, "the breaker is open");
+                Ok(attempts)
+            })?;
+            assert_eq!(attempts, 1, "attempts of a probe");
+        }
         Ok(())
     })
 }

@@ -1,12 +1,12 @@
-//! A VM that breaks down.
+//! A VM that breaks down, and a store that does not answer.
 //!
-//! The product has no way to be broken, so the test breaks its own copy of the module: whatever has forty headers or more executes an
-//! `unreachable` before the filter's own code.
+//! The product has no way to be broken, so the tests break their own copies of the module: in one, whatever has forty headers or more executes an
+//! `unreachable` before the filter's own code; in the other, every call for shared data is refused.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,7 +17,7 @@ use spillway_tests::wait;
 use walrus::ir::BinaryOp;
 use walrus::{ExportItem, FunctionBuilder, Module, ValType};
 
-use crate::text::{TO_ALPHA, care};
+use crate::text::{TO_ALPHA, care, document, site};
 use crate::world::World;
 
 /// Requests in the tests have some ten headers; Envoy lets a hundred through.
@@ -55,6 +55,32 @@ fn fragile(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The filter, with a host that refuses shared data.
+fn forgetful(file: &Path) -> Result<()> {
+    const INTERNAL_FAILURE: i32 = 10;
+    let mut module = Module::from_buffer(&fs::read(artifacts::filter()?)?)?;
+    for name in ["proxy_get_shared_data", "proxy_set_shared_data"] {
+        let import = module.imports.get_func("env", name)?;
+        module.replace_imported_func(import, |(body, _)| {
+            body.i32_const(INTERNAL_FAILURE);
+        })?;
+    }
+    fs::write(file, module.emit_wasm())?;
+    Ok(())
+}
+
+/// Puts a module in force on both workers, beside the main thread and the VM that tries it.
+fn load(world: &mut World, module: PathBuf) -> Result<()> {
+    let built = world.envoy.stat("wasm.envoy.wasm.runtime.v8.created")?;
+    world.control_plane.restart_with_filter(module)?;
+    wait::until("the VMs of the module", || {
+        let now = world.envoy.stat("wasm.envoy.wasm.runtime.v8.created")?;
+        ensure!(now >= built + 4, "{} VMs were built", now - built);
+        Ok(())
+    })?;
+    world.envoy.wait_settled()
+}
+
 /// Sends a request that breaks the VM of the worker that gets it, and says what it was answered.
 fn break_down(world: &World) -> Result<String> {
     let mut stream = TcpStream::connect(world.web.address())?;
@@ -90,16 +116,9 @@ fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
              concurrency: [{name: pool, max: 6}]",
         );
         let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
-        let built = world.envoy.stat("wasm.envoy.wasm.runtime.v8.created")?;
         let file = scene.folder().join("fragile.wasm");
         fragile(&file)?;
-        world.control_plane.restart_with_filter(file)?;
-        wait::until("the VMs of the fragile module", || {
-            let now = world.envoy.stat("wasm.envoy.wasm.runtime.v8.created")?;
-            ensure!(now >= built + 4, "{} VMs were built", now - built);
-            Ok(())
-        })?;
-        world.envoy.wait_settled()?;
+        load(&mut world, file)?;
         let spent = [("x-user", "spent")];
         for expected in [200, 200, 429] {
             assert_eq!(world.get("/", &spent)?.status, expected);
@@ -149,6 +168,48 @@ fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
             ensure!(admitted == POOL && full == 0, "{admitted} of {POOL} admitted, {full} rejected");
             Ok(())
         })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn each_rule_says_what_a_store_that_does_not_answer_means() -> Result<()> {
+    const RULES: [(&str, &str, &str); 3] = [
+        ("rate-limit", "rateLimits", "rate: 1/h, burst: 1"),
+        (
+            "circuit-breaker",
+            "circuitBreakers",
+            "window: 10s, minRequests: 1, trip: {errorCount: 1}, openFor: 1h, probes: 1",
+        ),
+        ("concurrency", "concurrency", "max: 1"),
+    ];
+    Scene::play(|scene| {
+        let mut rules = String::new();
+        let mut policies = String::new();
+        for (kind, field, rule) in RULES {
+            for says in ["allow", "deny"] {
+                let name = format!("{kind}-{says}");
+                rules += &format!(
+                    "- {{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: alpha}}]}}\n"
+                );
+                let spec = format!(
+                    "targetRefs: [{{kind: Route, name: site, sectionName: {name}}}]\n\
+                     {field}: [{{name: rule, {rule}, onFailure: {says}}}]"
+                );
+                policies += &format!("---\n{}", document("TrafficPolicy", &name, &spec));
+            }
+        }
+        let mut world = World::start(scene, &[("documents.yaml", &format!("{}{policies}", site(&rules)))])?;
+        let file = scene.folder().join("forgetful.wasm");
+        forgetful(&file)?;
+        load(&mut world, file)?;
+        for (kind, ..) in RULES {
+            let path = format!("/{kind}-allow");
+            world.until(&path, &path, |answer| answer.status == 200)?;
+            let (path, by) = (format!("/{kind}-deny"), format!("{kind}/{kind}-deny/rule"));
+            world
+                .until(&path, &path, |answer| answer.header("x-spillway-rejected-by") == Some(by.as_str()))?;
+        }
         Ok(())
     })
 }
