@@ -11,6 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use spillway_policy::config::{ConfigError, Configuration};
 use spillway_policy::engine::{Admission, Decision, Engine, Outcome, Verdict};
+use spillway_policy::header::is_header_value;
 
 use crate::host::{HeaderMap, Host, Level};
 use crate::metrics::Metrics;
@@ -354,11 +355,6 @@ impl Hasher for ContextHasher {
     fn write_u32(&mut self, number: u32) {
         self.0 = (self.0.rotate_left(5) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
-}
-
-/// Whether a header may have this value (RFC 9110, 5.5). Keys from queries are decoded and may be any bytes.
-fn is_header_value(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
 }
 
 #[cfg(test)]

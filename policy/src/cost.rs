@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::asked::{Asked, Thing};
 use crate::config::{PathSegment, Problem};
 use crate::engine::{Needs, Request};
+use crate::header::is_header_name;
 
 /// The tokens that one request takes. Written as a number or as an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,12 +109,6 @@ impl Cost {
         }
         problems
     }
-}
-
-/// Whether this can be the name of a header ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)), a pseudo-header excepted.
-pub(crate) fn is_header_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// A compiled cost.

@@ -19,6 +19,7 @@ mod decision;
 mod degrade;
 pub mod engine;
 mod grpc;
+pub mod header;
 mod presence;
 mod priority;
 mod query;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::asked::{Asked, Thing};
 use crate::config::{PathSegment, Problem};
-use crate::cost::is_header_name;
 use crate::engine::{Needs, Request};
+use crate::header::is_header_name;
 use crate::query;
 use crate::route_key::template::without_query;
 

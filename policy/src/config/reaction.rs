@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PathSegment::Field;
 use super::{PathSegment, Problem};
-use crate::cost::is_header_name;
+use crate::header::{is_header_name, is_header_value};
 
 /// Whether a rule rejects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
@@ -88,7 +88,7 @@ impl Response {
         if let Some(body) = body.as_ref().filter(|body| body.len() > MAX_BODY) {
             add(Field("body"), format!("at most {MAX_BODY} bytes, found {}", body.len()));
         }
-        if let Some(content_type) = content_type.as_ref().filter(|value| !is_header_value(value)) {
+        if let Some(content_type) = content_type.as_ref().filter(|value| !is_visible(value)) {
             add(
                 Field("contentType"),
                 format!("expected a content type such as application/json, found {content_type:?}"),
@@ -100,7 +100,7 @@ impl Response {
             {
                 add(Field("headers"), format!("{name:?} can't be set here"));
             }
-            if !is_header_value(value) {
+            if !is_visible(value) {
                 add(
                     Field("headers"),
                     format!("expected printable characters as the value of {name:?}, found {value:?}"),
@@ -111,8 +111,9 @@ impl Response {
     }
 }
 
-fn is_header_value(value: &str) -> bool {
-    !value.is_empty() && value.chars().all(|c| c == '\t' || !c.is_control())
+/// Whether this can be a value, and is one.
+fn is_visible(value: &str) -> bool {
+    !value.is_empty() && is_header_value(value.as_bytes())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::config::PathSegment::{Field, Index};
 use crate::config::{GrpcSource, KeyAlternative, KeyPart, KeySource, NamedPart};
-use crate::cost::is_header_name;
+use crate::header::is_header_name;
 use crate::route_key::template::{Mistake, Template};
 
 pub(super) fn check_alternative(report: &mut Report, alternative: &KeyAlternative) {
