@@ -212,6 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_is_kept_by_its_names_and_the_last_at_hand() {
+        fn begin(cache: &mut Cache<u32>, name: &str) {
+            cache.begin();
+            cache.name(Some(name.as_bytes()));
+        }
+        let mut cache = Cache::default();
+        for (name, plan) in [("a", 1), ("b", 2)] {
+            begin(&mut cache, name);
+            cache.insert(plan);
+        }
+        for (name, plan) in [("b", 2), ("a", 1)] {
+            begin(&mut cache, name);
+            assert_eq!(cache.get().as_deref(), Some(&plan), "{name}");
+        }
+        cache.plans.clear();
+        begin(&mut cache, "a");
+        assert_eq!(cache.get().as_deref(), Some(&1), "the last needs no search");
+        begin(&mut cache, "b");
+        assert_eq!(cache.get(), None);
+        cache.begin();
+        assert_eq!(cache.get(), None, "no names are not the last ones");
+    }
+
+    #[test]
     fn names_made_up_without_end_do_not_fill_the_cache() {
         let mut cache = Cache::default();
         for name in 0..100_000_u32 {

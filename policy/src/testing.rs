@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Rc<RefCell<Memory>>,
     /// Writes that find a conflict although there is none.
     pub(crate) conflicts: Rc<Cell<u32>>,
+    /// Operations that still get an answer before `failures` begin.
+    pub(crate) answers: Rc<Cell<u32>>,
     /// Operations that get no answer.
     pub(crate) failures: Rc<Cell<u32>>,
     pub(crate) operations: Rc<Cell<u32>>,
@@ -98,10 +100,22 @@ fn one_less(counter: &Cell<u32>) -> bool {
     left > 0
 }
 
+impl Shared {
+    /// Has `failures` operations fail once `answers` have been answered.
+    pub(crate) fn fail(&self, answers: u32, failures: u32) {
+        self.answers.set(answers);
+        self.failures.set(failures);
+    }
+
+    fn is_silent(&self) -> bool {
+        self.operations.set(self.operations.get() + 1);
+        !one_less(&self.answers) && one_less(&self.failures)
+    }
+}
+
 impl Store for Shared {
     fn read(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Version>, StoreError> {
-        self.operations.set(self.operations.get() + 1);
-        if one_less(&self.failures) {
+        if self.is_silent() {
             return Err(StoreError);
         }
         self.memory.borrow_mut().read(key, value)
@@ -113,8 +127,7 @@ impl Store for Shared {
         value: &[u8],
         expected: Option<Version>,
     ) -> Result<(), CasError> {
-        self.operations.set(self.operations.get() + 1);
-        if one_less(&self.failures) {
+        if self.is_silent() {
             return Err(StoreError.into());
         }
         if one_less(&self.conflicts) {

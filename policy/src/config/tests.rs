@@ -1,3 +1,5 @@
+mod rules;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -46,13 +48,50 @@ fn full() -> Value {
     }])
 }
 
+/// What [`full`] leaves at what it is where not given.
+fn unusual() -> Value {
+    let shadow = |mut rule: Value| {
+        rule["mode"] = json!("shadow");
+        rule["response"] = json!({ "status": 503, "body": "{}", "contentType": "application/json", "headers": { "x-a": "b" } });
+        rule
+    };
+    let denying = |mut rule: Value| {
+        rule["onFailure"] = json!("deny");
+        shadow(rule)
+    };
+    json!([{
+        "name": "unusual",
+        "routeKey": [
+            [{ "method": true }, { "query": "q" }, { "cookie": "c" }, { "sni": true }],
+            { "grpc": "service" }, { "grpc": "method" }, { "grpc": { "metadata": "m" } }
+        ],
+        "rateLimits": [denying(json!({
+            "name": "l", "key": ["backend"], "rate": "100/s", "rateLimitHeaders": true, "when": [{ "method": "PUT" }],
+            "overrides": [{ "key": "probe", "unlimited": true }, { "key": "big", "rate": "200/s", "burst": 9 }]
+        }))],
+        "circuitBreakers": [denying(json!({
+            "name": "b", "window": "10s", "minRequests": 20, "trip": { "errorCount": 3 }, "openFor": "30s", "probes": 5,
+            "backoff": { "factor": 2, "max": "5m" }
+        }))],
+        "concurrency": [denying(json!({ "name": "c", "max": 9 })), denying(json!({ "name": "a", "adaptive": { "min": 1, "max": 9 } }))],
+        "priority": { "from": [{ "header": "x-p" }], "default": "normal", "levels": ["normal", "low"] },
+        "degrade": [shadow(json!({ "name": "d", "when": { "errors": "50%" }, "shed": ["low"], "admit": "20%" }))]
+    }])
+}
+
 #[test]
 fn what_is_right_has_no_problems_and_survives_being_written() {
-    assert_eq!(problems(full()), [""; 0]);
-    let configuration = parse(full());
-    let written = serde_json::to_vec(&configuration).unwrap();
-    assert_eq!(Configuration::parse(&written).unwrap(), configuration);
     assert_eq!(problems(json!([])), [""; 0]);
+    for policies in [full(), unusual()] {
+        assert_eq!(problems(policies.clone()), [""; 0]);
+        let configuration = Configuration { announces_key: true, ..parse(policies.clone()) };
+        let written = serde_json::to_value(&configuration).unwrap();
+        assert_eq!(
+            written["policies"], policies,
+            "nothing is lost, and nothing said that goes without saying"
+        );
+        assert_eq!(Configuration::parse(written.to_string().as_bytes()).unwrap(), configuration);
+    }
 }
 
 #[test]
@@ -199,6 +238,45 @@ fn policies_are_checked_against_each_other() {
             "policies[7].rateLimits[0].name: expected a name of 1 to 63 characters a-z, 0-9 and '-', found \"A\"",
         ]
     );
+}
+
+#[test]
+fn two_priorities_for_the_same_traffic_are_refused() {
+    let priority = |name: &str, scopes: Value| {
+        json!({ "name": name, "appliesTo": scopes,
+            "priority": { "from": [{ "header": "x-p" }], "default": "normal", "levels": ["normal", "low"] } })
+    };
+    assert_eq!(
+        problems(json!([
+            priority("a", json!([])),
+            priority("b", json!([{ "route": "r/x" }, { "route": "r/x" }])),
+            priority("c", json!([{ "routePrefix": "r/" }])),
+            priority("d", json!([{ "route": "r/x" }]))
+        ])),
+        ["policies[3].priority: the policy \"b\" has a priority for the same traffic"]
+    );
+}
+
+#[test]
+fn a_level_that_is_shed_must_be_one_that_a_request_can_have() {
+    let sheds = |scopes: Value| {
+        json!({ "name": "sheds", "appliesTo": scopes,
+            "degrade": [{ "name": "d", "when": { "errors": "50%" }, "shed": ["low", "lowest"] }] })
+    };
+    let levels = |levels: Value| {
+        json!({ "name": "levels", "appliesTo": [{ "routePrefix": "r/" }],
+            "priority": { "from": [{ "header": "x-p" }], "default": "normal", "levels": levels } })
+    };
+    let missing = |place: usize, level: &str| {
+        format!(
+            "policies[0].degrade[0].shed[{place}]: no priority that applies to the same traffic has a level {level:?}"
+        )
+    };
+    let check = |scopes: Value, known: Value| problems(json!([sheds(scopes), levels(known)]));
+    let all = json!(["normal", "low", "lowest"]);
+    assert_eq!(check(json!([{ "route": "r/x" }]), all.clone()), [""; 0]);
+    assert_eq!(check(json!([{ "route": "s/x" }]), all), [missing(0, "low"), missing(1, "lowest")]);
+    assert_eq!(check(json!([]), json!(["normal", "low"])), [missing(1, "lowest")]);
 }
 
 #[test]

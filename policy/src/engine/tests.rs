@@ -1,4 +1,6 @@
+mod given_back;
 mod limits;
+mod outcomes;
 mod store;
 
 use serde_json::json;
