@@ -3,6 +3,7 @@
 //! The product has no way to be broken, so the tests break their own copies of the module: in one, whatever has forty headers or more executes an
 //! `unreachable` before the filter's own code; in the other, every call for shared data is refused.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -189,14 +190,15 @@ fn each_rule_says_what_a_store_that_does_not_answer_means() -> Result<()> {
         for (kind, field, rule) in RULES {
             for says in ["allow", "deny"] {
                 let name = format!("{kind}-{says}");
-                rules += &format!(
-                    "- {{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: alpha}}]}}\n"
-                );
+                writeln!(
+                    rules,
+                    "- {{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: alpha}}]}}"
+                )?;
                 let spec = format!(
                     "targetRefs: [{{kind: Route, name: site, sectionName: {name}}}]\n\
                      {field}: [{{name: rule, {rule}, onFailure: {says}}}]"
                 );
-                policies += &format!("---\n{}", document("TrafficPolicy", &name, &spec));
+                write!(policies, "---\n{}", document("TrafficPolicy", &name, &spec))?;
             }
         }
         let mut world = World::start(scene, &[("documents.yaml", &format!("{}{policies}", site(&rules)))])?;
