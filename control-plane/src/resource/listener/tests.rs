@@ -106,3 +106,25 @@ fn connections_that_lead_nowhere_are_closed() {
     assert_eq!(names(&rendered("protocol: TCP", &[]))[1], last);
     assert_eq!(names(&tcp("backendRefs: [{name: a, weight: 0}]"))[1], last);
 }
+
+/// The HTTP filters of a listener of a Gateway whose requests have a key, with one Route whose only rule matches this.
+fn http_filters(matched: &str) -> Vec<String> {
+    let route = format!(
+        "{{parentRefs: [{{name: edge}}], rules: [{{name: one, matches: [{{{matched}}}], backendRefs: [{{name: h}}]}}]}}"
+    );
+    let keyed = "{targetRefs: [{kind: Gateway, name: edge}], routeKey: [{header: x-tenant}]}";
+    let documents =
+        [("Backend", "h", "{endpoints: []}"), ("Route", "r", &route), ("TrafficPolicy", "keyed", keyed)];
+    let manager = manager(&rendered("protocol: HTTP", &documents));
+    manager.http_filters.into_iter().map(|filter| filter.name).collect()
+}
+
+#[test]
+fn the_filter_is_split_only_where_a_rule_is_chosen_by_the_key() {
+    let router = "envoy.filters.http.router";
+    assert_eq!(http_filters("path: {value: /a}"), ["spillway/edge", router]);
+    assert_eq!(
+        http_filters("routeKey: {value: vip}"),
+        ["spillway/edge/key", "envoy.filters.http.header_mutation", "spillway/edge", router]
+    );
+}
