@@ -7,9 +7,13 @@ use spillway_tests::upstream::Upstreams;
 use crate::text::{document, site};
 use crate::world::World;
 
+mod affinity;
 mod bad_ends;
 mod balancing;
+mod bounds;
+mod checks;
 mod dns;
+mod fleet;
 mod sticky;
 
 /// A world with more upstreams, which are the endpoints of the Backend `pool`.

@@ -11,11 +11,13 @@ use super::Pool;
 const KEYS: usize = 1_000;
 
 /// Who answers each key. Asked twice: until both workers have an edit in force a key may be answered by two.
-fn settled(pool: &Pool, endpoints: &[&str]) -> Result<BTreeMap<usize, String>> {
+pub(super) fn settled(
+    keys: usize,
+    answers: impl Fn(&str) -> Result<String>,
+    endpoints: &[&str],
+) -> Result<BTreeMap<usize, String>> {
     let ask = || {
-        (0..KEYS)
-            .map(|key| Ok((key, pool.answers(&format!("user-{key}"))?)))
-            .collect::<Result<BTreeMap<_, _>>>()
+        (0..keys).map(|key| Ok((key, answers(&format!("user-{key}"))?))).collect::<Result<BTreeMap<_, _>>>()
     };
     wait::until("every key on one endpoint", || {
         let (first, second) = (ask()?, ask()?);
@@ -27,7 +29,11 @@ fn settled(pool: &Pool, endpoints: &[&str]) -> Result<BTreeMap<usize, String>> {
 }
 
 /// How many keys moved to or from `changed`, and how many between others.
-fn moves(before: &BTreeMap<usize, String>, after: &BTreeMap<usize, String>, changed: &str) -> (usize, usize) {
+pub(super) fn moves(
+    before: &BTreeMap<usize, String>,
+    after: &BTreeMap<usize, String>,
+    changed: &str,
+) -> (usize, usize) {
     let moved: Vec<_> = before.iter().zip(after).filter(|((_, a), (_, b))| a != b).collect();
     let own = moved.iter().filter(|((_, a), (_, b))| a.as_str() == changed || b.as_str() == changed).count();
     (own, moved.len() - own)
@@ -44,9 +50,9 @@ fn grows_and_shrinks(rule: &str, policy: &str, strays: usize) -> Result<()> {
             pool.set(&endpoints, &backend)
         };
         set(&names[..4])?;
-        let four = settled(&pool, &names[..4])?;
+        let four = settled(KEYS, |user| pool.answers(user), &names[..4])?;
         set(&names)?;
-        let five = settled(&pool, &names)?;
+        let five = settled(KEYS, |user| pool.answers(user), &names)?;
         let (moved, stray) = moves(&four, &five, "e5");
         println!("{policy}: the fifth endpoint moved {moved} of {KEYS} keys, and {stray} between others");
         // Binomial, sigma = sqrt(1000 * 0.2 * 0.8) = 13, and the shares of a ring differ by 4 %: 200 +- 80 is more than five sigma.
@@ -54,7 +60,7 @@ fn grows_and_shrinks(rule: &str, policy: &str, strays: usize) -> Result<()> {
         ensure!(stray <= strays, "{stray} keys moved between endpoints that did not change");
 
         set(&["e1", "e3", "e4", "e5"])?;
-        let without = settled(&pool, &["e1", "e3", "e4", "e5"])?;
+        let without = settled(KEYS, |user| pool.answers(user), &["e1", "e3", "e4", "e5"])?;
         let (_, stray) = moves(&five, &without, "e2");
         println!("{policy}: the second endpoint's going moved {stray} keys of others");
         ensure!(stray <= strays, "{stray} keys moved between endpoints that did not change");
@@ -88,30 +94,43 @@ fn a_route_key_stays_where_it_is() -> Result<()> {
         let pool = Pool::start(scene, &names, "", backend)?;
         pool.world.documents.write("keyed.yaml", KEYED)?;
         pool.world.documents.write("route.yaml", &super::route(", hashOn: [routeKey]"))?;
-        settled(&pool, &names).map(drop)
+        settled(KEYS, |user| pool.answers(user), &names).map(drop)
     })
 }
 
 #[test]
 fn several_backends_are_chosen_by_the_same_hash() -> Result<()> {
+    chooses_backends("{header: x-user}", None)
+}
+
+#[test]
+fn several_backends_are_chosen_by_the_route_key() -> Result<()> {
+    chooses_backends("routeKey", Some(KEYED))
+}
+
+/// Two Backends share the keys by their weights, and an edit of the weights moves only what it must.
+fn chooses_backends(hash: &str, policy: Option<&str>) -> Result<()> {
     Scene::play(|scene| {
         let names = ["e1", "e2"];
         let backend = ", loadBalancing: {policy: RingHash}";
         let pool = Pool::start(scene, &names, "", backend)?;
+        if let Some(policy) = policy {
+            pool.world.documents.write("keyed.yaml", policy)?;
+        }
         let shares = |pool_weight, beta| {
-            super::route(", hashOn: [{header: x-user}]").replace(
+            super::route(&format!(", hashOn: [{hash}]")).replace(
                 "{name: pool}",
                 &format!("{{name: pool, weight: {pool_weight}}}, {{name: beta, weight: {beta}}}"),
             )
         };
         let of_beta = |keys: &BTreeMap<usize, String>| keys.values().filter(|name| *name == "beta").count();
         pool.world.documents.write("route.yaml", &shares(1, 1))?;
-        let half = settled(&pool, &["beta", "e1", "e2"])?;
+        let half = settled(KEYS, |user| pool.answers(user), &["beta", "e1", "e2"])?;
         ensure!(of_beta(&half).abs_diff(KEYS / 2) <= 100, "{} of {KEYS}", of_beta(&half));
         // From a half to a fifth: three tenths leave it, nobody comes.
         pool.world.documents.write("route.yaml", &shares(4, 1))?;
         let fifth = wait::until("the new weights", || {
-            let keys = settled(&pool, &["beta", "e1", "e2"])?;
+            let keys = settled(KEYS, |user| pool.answers(user), &["beta", "e1", "e2"])?;
             ensure!(of_beta(&keys).abs_diff(KEYS / 5) <= 80, "{} of {KEYS}", of_beta(&keys));
             Ok(keys)
         })?;
