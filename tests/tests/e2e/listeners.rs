@@ -11,6 +11,10 @@ use spillway_tests::wait;
 
 use crate::world::{TO_ALPHA, World};
 
+mod bytes;
+mod client_address;
+mod http2;
+
 /// Longer than any bound of these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 

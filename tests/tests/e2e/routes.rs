@@ -9,6 +9,8 @@ use crate::listeners;
 use crate::text::site;
 use crate::world::{Headers, World};
 
+mod websocket;
+
 const MATCHED: &str = r"
     - {name: rest, backendRefs: [{name: alpha}]}
     - {name: like, matches: [{path: {type: RegularExpression, value: '/items/[0-9]+'}}], backendRefs: [{name: beta}]}

@@ -14,6 +14,8 @@ use spillway_tests::wait;
 use crate::text::document;
 use crate::world::World;
 
+mod versions;
+
 /// The name of the certificate that most tests are about.
 const SHOP: &str = "shop.example.com";
 
