@@ -199,6 +199,7 @@ mod tests {
             address: None,
             connected_since: "2026-03-01T11:00:00.000Z".into(),
             user_agent: "envoy".into(),
+            answered: true,
             in_force: false,
             canary: false,
             types,

@@ -145,9 +145,9 @@ impl Count {
     }
 }
 
-/// What a proxy refuses, unless that may pass by itself.
+/// What a proxy refuses of the newest revision, unless that may pass by itself. Before it has answered that one, what it refuses is of an earlier one.
 fn refusal(proxy: &ProxyView) -> Option<(&str, &RefusedView)> {
-    proxy.types.iter().find_map(|of_type| {
+    proxy.answered.then_some(&proxy.types)?.iter().find_map(|of_type| {
         let refused = of_type.refused.as_ref().filter(|refused| !refused.retried)?;
         Some((of_type.type_url.as_str(), refused))
     })

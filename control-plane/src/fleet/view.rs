@@ -68,6 +68,8 @@ pub struct ProxyView {
     pub connected_since: String,
     /// `node.user_agent_name`.
     pub user_agent: String,
+    /// Whether it has answered everything of the fleet's newest revision: what it refuses now is a part of that.
+    pub answered: bool,
     /// Whether it has accepted everything of the fleet's newest revision.
     pub in_force: bool,
     /// Whether it is one of those that try a new revision first.
@@ -143,18 +145,18 @@ fn push(push: Push, proxies: &BTreeMap<&str, Streams<'_>>) -> PushView {
 fn proxy(streams: &[(LinkId, &Arc<Proxy>)], published: Option<&Published>) -> Option<ProxyView> {
     let (_, first) = streams.first()?;
     let mut types = BTreeMap::new();
-    let mut in_force = true;
+    let mut answered = true;
     for (_, stream) in streams {
         let Standing { types: of_stream, settled } = stream.standing();
-        in_force &= match (published, &settled) {
-            (Some(Published { snapshot, push, .. }), Some(settled)) => {
-                *push == Push::Everywhere && Arc::ptr_eq(snapshot, settled)
-            }
+        answered &= match (published, &settled) {
+            (Some(Published { snapshot, .. }), Some(settled)) => Arc::ptr_eq(snapshot, settled),
             // A fleet that no Gateway names gets nothing, and has that in force.
             (published, _) => published.is_none(),
         };
         types.extend(of_stream);
     }
+    let everywhere = published.is_none_or(|published| published.push == Push::Everywhere);
+    let refuses = types.values().any(|standing: &TypeStanding| standing.refused.is_some());
     let tries = |canaries: &[LinkId]| streams.iter().any(|(id, _)| canaries.contains(id));
     let push = published.map(|published| &published.push);
     Some(ProxyView {
@@ -163,7 +165,8 @@ fn proxy(streams: &[(LinkId, &Arc<Proxy>)], published: Option<&Published>) -> Op
         address: first.address.map(|address| address.to_string()),
         connected_since: rfc3339(first.since),
         user_agent: first.node.user_agent.clone(),
-        in_force: in_force && types.values().all(|standing: &TypeStanding| standing.refused.is_none()),
+        answered,
+        in_force: answered && everywhere && !refuses,
         canary: matches!(push, Some(Push::Trying { canaries, .. }) if tries(canaries)),
         types: types
             .into_iter()

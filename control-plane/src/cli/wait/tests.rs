@@ -13,7 +13,7 @@ fn view(revision: u64, proxies: serde_json::Value) -> FleetView {
 #[allow(clippy::needless_pass_by_value, reason = "made for this")]
 fn proxy(in_force: bool, sent: &str, accepted: &str, refused: serde_json::Value) -> serde_json::Value {
     json!({
-        "id": "a", "address": null, "connectedSince": "", "userAgent": "", "inForce": in_force, "canary": false,
+        "id": "a", "address": null, "connectedSince": "", "userAgent": "", "answered": true, "inForce": in_force, "canary": false,
         "types": [{"typeUrl": "x.Listener", "sent": sent, "accepted": accepted, "refused": refused, "since": ""}],
     })
 }
@@ -31,6 +31,11 @@ fn a_fleet_is_settled_when_every_proxy_has_answered() {
     assert_eq!(count.refusals, ["edge: a has refused a Listener: no (Route r: spec)"]);
     let count = Count::of(&view(7, json!([accepted, refused])), 7).unwrap();
     assert!(count.is_settled && count.refused == 1);
+    // It had refused an earlier revision, and has not answered this one.
+    let mut late = refused;
+    late["answered"] = json!(false);
+    let count = Count::of(&view(7, json!([late])), 7).unwrap();
+    assert!(!count.is_settled && count.refused == 0);
     // What is in force is an earlier revision.
     assert!(!Count::of(&view(6, json!([accepted])), 7).unwrap().is_settled);
     assert!(Count::of(&view(7, json!([])), 7).unwrap().is_settled);
