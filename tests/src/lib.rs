@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod python;
 pub mod scene;
+pub mod terminal;
 pub mod upstream;
 pub mod wait;
 pub mod xds_client;

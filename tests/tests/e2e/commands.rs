@@ -264,12 +264,3 @@ fn killed_while_it_applies_it_comes_back_with_all_or_nothing() -> Result<()> {
         wait::until("the proxy to have it", || ended(&world.control_plane.command(&["status"])?, 0).map(drop))
     })
 }
-
-#[test]
-fn every_shell_has_completions() -> Result<()> {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let (out, _) = ended(&run(&["completions", shell])?, 0)?;
-        ensure!(out.contains("rollback"), "{shell}: {out}");
-    }
-    Ok(())
-}

@@ -115,6 +115,46 @@ fn a_refusal_stops_a_push_and_names_the_document() -> Result<()> {
 }
 
 #[test]
+fn a_control_plane_killed_in_the_middle_of_a_stopped_push_comes_back_with_what_was_accepted() -> Result<()> {
+    Scene::play(|scene| {
+        let mut stage = Stage::start(scene, &["edge"])?;
+        let push = "{canaries: 1, timeout: 20s}";
+        write_gateway(&stage, push, "")?;
+        let envoys = [stage.envoy("one", "edge", KIND, None)?, stage.envoy("two", "edge", KIND, None)?];
+        in_force(&stage, 2)?;
+        let load = envoys[0].load().start(&stage.client)?;
+        let stopped = |stage: &Stage| {
+            wait::until("the push to be stopped", || {
+                let (fleet, _) = status(stage)?;
+                let connected = fleet["proxies"].as_array().map_or(0, Vec::len);
+                ensure!(fleet["push"]["state"] == "stopped" && connected == 2, "{fleet:#}");
+                Ok(fleet["push"]["inUse"].clone())
+            })
+        };
+        let bad =
+            format!(", {{name: bad, address: 192.0.2.1, port: {}, protocol: HTTP}}", Port::free()?.number());
+        write_gateway(&stage, push, &bad)?;
+        let in_use = stopped(&stage)?;
+
+        stage.control_plane.kill()?;
+        stage.control_plane.restart()?;
+        // One of them tries it again. Whoever connects then has never heard of it.
+        assert_eq!(stopped(&stage)?, in_use);
+        let three = stage.envoy_serving("three", "edge", KIND, "alpha")?;
+        assert_eq!(rejected(&three)?, 0);
+        let rejected = envoys.iter().map(rejected).sum::<Result<u64>>()?;
+        ensure!((1..=2).contains(&rejected), "refused {rejected} times");
+
+        write_gateway(&stage, push, "")?;
+        in_force(&stage, 3)?;
+        stage.send_to("b", "beta")?;
+        in_force(&stage, 3)?;
+        load.unharmed()?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_canary_that_says_nothing_is_replaced() -> Result<()> {
     Scene::play(|scene| {
         let stage = Stage::start(scene, &["edge"])?;

@@ -4,13 +4,16 @@
 //! Each test has programs, ports and documents of its own, so all of them can run at the same time. What is waited for is polled with a
 //! deadline; a bound on a count is an invariant or so wide that chance does not reach it, and no bound is on speed.
 
+mod admin_tls;
 mod api;
 mod backends;
 mod breaker;
 mod breaker_timeline;
 mod check;
 mod checklist;
+mod client_status;
 mod commands;
+mod completions;
 mod concurrency;
 mod counters;
 mod crossings;
@@ -18,6 +21,7 @@ mod degrade;
 mod demo;
 mod exact_rates;
 mod examples;
+mod exit_codes;
 mod faults;
 mod guarded_push;
 mod hot_edit;
@@ -38,6 +42,7 @@ mod routing;
 mod serve;
 mod stage;
 mod static_configuration;
+mod terminal;
 mod text;
 mod tls;
 mod trap;

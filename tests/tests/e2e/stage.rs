@@ -34,6 +34,8 @@ pub(crate) enum Services {
     Aggregated,
     /// A stream for each; what they refer to comes over the aggregated one.
     Separate,
+    /// The service of endpoints alone: the listener and the cluster `alpha` are in the bootstrap.
+    Endpoints,
 }
 
 /// What the Envoys share.
@@ -107,7 +109,8 @@ impl Stage {
         self.control_plane.bootstrap(fleet, &admin, &bootstrap, &["--node", name])?;
         let written = std::fs::read_to_string(&bootstrap)?;
         let mut changed: Value = serde_json::from_str(&written).context("the bootstrap is JSON")?;
-        change(&mut changed, variant, services, via).context("the bootstrap is not what it used to be")?;
+        change(&mut changed, variant, services, via, web)
+            .context("the bootstrap is not what it used to be")?;
         std::fs::write(&bootstrap, changed.to_string())?;
         let log = self.folder.join(format!("{name}.log"));
         let envoy = Envoy::launch(&self.client, &bootstrap, &admin, 2, &log)?;
@@ -210,6 +213,7 @@ fn change(
     variant: Variant,
     services: Services,
     via: Option<SocketAddr>,
+    web: &Port,
 ) -> Option<()> {
     let ads = bootstrap.pointer_mut("/dynamic_resources/ads_config")?;
     if variant == Variant::State {
@@ -221,6 +225,35 @@ fn change(
             let config = bootstrap.pointer_mut("/dynamic_resources")?.get_mut(kind)?;
             *config = json!({ "resource_api_version": "V3", "api_config_source": source });
         }
+    }
+    if services == Services::Endpoints {
+        let source = json!({ "resource_api_version": "V3", "api_config_source": source });
+        let cluster =
+            json!({ "name": "alpha", "type": "EDS", "eds_cluster_config": { "eds_config": source } });
+        bootstrap.pointer_mut("/static_resources/clusters")?.as_array_mut()?.push(cluster);
+        let extension = "type.googleapis.com/envoy.extensions.filters";
+        let manager = json!({
+            "@type": format!("{extension}.network.http_connection_manager.v3.HttpConnectionManager"),
+            "stat_prefix": "web",
+            "route_config": { "virtual_hosts": [{
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "alpha" } }],
+            }] },
+            "http_filters": [{
+                "name": "router",
+                "typed_config": { "@type": format!("{extension}.http.router.v3.Router") },
+            }],
+        });
+        let address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": web.number() } });
+        let filter = json!({ "name": "http", "typed_config": manager });
+        let listener =
+            json!({ "name": "web", "address": address, "filter_chains": [{ "filters": [filter] }] });
+        bootstrap
+            .pointer_mut("/static_resources")?
+            .as_object_mut()?
+            .insert("listeners".into(), json!([listener]));
+        bootstrap.as_object_mut()?.remove("dynamic_resources");
     }
     if let Some(via) = via {
         let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";

@@ -39,6 +39,34 @@ fn follows(kind: (Variant, Services)) -> Result<()> {
     })
 }
 
+/// An Envoy whose listener and cluster are its own.
+fn follows_endpoints(variant: Variant) -> Result<()> {
+    Scene::play(|scene| {
+        let stage = Stage::start(scene, &["edge"])?;
+        let one = stage.envoy("one", "edge", (variant, Services::Endpoints), None)?;
+        let load = one.load().start(&stage.client)?;
+        for upstream in ["beta", "alpha"] {
+            stage.send_to("alpha", upstream)?;
+            one.serves(upstream)?;
+        }
+        let shown = stage.control_plane.command(&["status"])?;
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        ensure!(shown.contains("EDS") && !shown.contains("CDS"), "{shown}");
+        load.unharmed()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn an_envoy_that_takes_endpoints_alone_follows_edits() -> Result<()> {
+    follows_endpoints(Variant::Delta)
+}
+
+#[test]
+fn an_envoy_that_takes_endpoints_alone_for_the_state_of_the_world_follows_edits() -> Result<()> {
+    follows_endpoints(Variant::State)
+}
+
 #[test]
 fn an_envoy_that_asks_for_the_state_of_the_world_follows_edits() -> Result<()> {
     follows((Variant::State, Services::Aggregated))
