@@ -170,7 +170,10 @@ fn attempts_and_times_are_bounded_by_the_rule() -> Result<()> {
 const KEYED: &str = r"
     - {name: rest, backendRefs: [{name: alpha}]}
     - {name: vip, matches: [{routeKey: {value: vip}}], backendRefs: [{name: beta}]}
----
+";
+
+/// The first says what the key is, the second limits one of the routes that are chosen by it.
+const BY_KEY: &str = "\
 apiVersion: spillway.dev/v1
 kind: TrafficPolicy
 metadata: {name: tenants}
@@ -189,7 +192,7 @@ spec:
 #[test]
 fn a_route_is_chosen_by_the_key_and_its_policies_know_it() -> Result<()> {
     Scene::play(|scene| {
-        let world = World::start(scene, &[("routes.yaml", &site(KEYED))])?;
+        let world = World::start(scene, &[("routes.yaml", &site(KEYED)), ("policies.yaml", BY_KEY)])?;
         let served = |tenant: &str| -> Result<(u16, Option<String>)> {
             let answer = world.get("/?echo", &[("x-tenant", tenant), ("x-route-key", "vip")])?;
             Ok((answer.status, answer.header("x-upstream").map(str::to_owned)))
