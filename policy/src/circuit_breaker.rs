@@ -94,6 +94,12 @@ impl Watch {
     }
 }
 
+impl Check {
+    const fn watched(slot: Slot, generation: u64) -> Self {
+        Self::Pass(Some(Watch { slot, generation, ticket: None }))
+    }
+}
+
 const fn is_recent(then: u64, now: u64, pace: u64) -> bool {
     now.abs_diff(then) < pace
 }
@@ -158,21 +164,32 @@ impl Breaker {
         S: Store + ?Sized,
     {
         let now = access.now;
-        let watch = |generation| Check::Pass(Some(Watch { slot, generation, ticket: None }));
-        let known = self.recall(slot, access);
+        let known = match self.known.get(slot) {
+            Some(known) => *known,
+            None => self.remember(slot, access),
+        };
         match known.seen {
-            Seen::Closed if is_recent(known.asked, now, PACE) => return Ok(watch(known.generation)),
+            Seen::Closed if is_recent(known.asked, now, PACE) => Ok(Check::watched(slot, known.generation)),
             // Nobody ends that before its time.
-            Seen::Open { until } if now < until => return Ok(Check::Reject { wait: until - now }),
+            Seen::Open { until } if now < until => Ok(Check::Reject { wait: until - now }),
             Seen::Probing { until } if now < until && is_recent(known.asked, now, PROBING_PACE) => {
-                return Ok(Check::Reject { wait: 0 });
+                Ok(Check::Reject { wait: 0 })
             }
-            _ => {}
+            _ => self.ask(slot, access),
         }
+    }
+
+    /// The same where this worker does not know.
+    #[inline(never)]
+    fn ask<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<Check, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let now = access.now;
         let permit =
             self.update(slot, Unknown::Create, access, |cell, terms| (cell.permit(terms, now), false))?;
         Ok(match permit {
-            Some((Permit::Pass, cell)) => watch(cell.generation),
+            Some((Permit::Pass, cell)) => Check::watched(slot, cell.generation),
             Some((Permit::Probe, _)) => Check::Probe(slot),
             Some((Permit::Reject { wait }, _)) => Check::Reject { wait },
             None => Check::Pass(None),
@@ -227,7 +244,10 @@ impl Breaker {
                 .map(|_| ());
         }
         let Some(Verdict { failed, slow }) = verdict else { return Ok(()) };
-        let mut known = self.recall(slot, access);
+        let mut known = match self.known.get(slot) {
+            Some(known) => *known,
+            None => self.remember(slot, access),
+        };
         if generation < known.generation {
             return Ok(());
         }
@@ -264,14 +284,12 @@ impl Breaker {
         self.update(slot, Unknown::Ignore, access, |_, _| ((), false)).map(|_| ())
     }
 
-    /// What this worker knows of a key. If its place is another key's, that one is forgotten, and what was counted for it goes to the store.
-    fn recall<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Known
+    /// Makes a place for what this worker will know of a key; so far that is nothing. If the place is another key's, that one is forgotten, and what was counted for it goes to the store.
+    #[cold]
+    fn remember<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Known
     where
         S: Store + ?Sized,
     {
-        if let Some(known) = self.known.get(slot) {
-            return *known;
-        }
         let now = access.now;
         let matters = |known: &Known| known.pending.total > 0 || is_recent(known.asked, now, FRESH);
         if let Some(other) = self.known.in_the_way(slot, matters) {

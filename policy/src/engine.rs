@@ -23,7 +23,7 @@ use self::rules::{Plan, Rules};
 use self::ruling::{Findings, Ruling};
 use crate::asked::{Asked, Thing};
 use crate::config::{Configuration, Failures};
-use crate::presence::{self, Presence};
+use crate::presence;
 use crate::residue;
 use crate::scope::{Cache, Index};
 use crate::store::{Store, StoreError};
@@ -153,22 +153,27 @@ impl Engine {
         key.clear();
         let has_key = route_key.is_some_and(|route_key| route_key.extract(request, needs, asked, key));
 
-        let mut admission = Admission::since(now_ns);
-        let ruled = self.rule(&plan, request, &mut admission, store, now_ns);
+        // An admission is large: it is filled where the caller will find it, and moved nowhere.
+        let verdict = Verdict::Admit(Admission::since(now_ns));
+        let mut decision = Decision { key: None, verdict, shadowed: Vec::new(), limits: None };
+        let ruled = match &mut decision.verdict {
+            Verdict::Admit(admission) => self.rule(&plan, request, admission, store, now_ns),
+            Verdict::Reject(_) => Ok(()),
+        };
         self.tell();
-        let verdict = match ruled {
-            Ok(()) => Verdict::Admit(admission),
-            Err(refusal) => Verdict::Reject(self.reject(refusal)),
-        };
+        if let Err(refusal) = ruled {
+            decision.verdict = Verdict::Reject(self.reject(refusal));
+        }
         let Scratch { route_key, findings, rate_limit, rate_limit_policy, .. } = &self.scratch;
+        decision.key = has_key.then_some(route_key.as_slice());
         // Collecting nothing would cost a twentieth of the decision.
-        let shadowed = match findings.shadowed.as_slice() {
-            [] => Vec::new(),
-            shadowed => shadowed.iter().map(|refusal| self.reject(*refusal)).collect(),
-        };
-        let limits =
-            (!findings.standings.is_empty()).then_some(Limits { rate_limit, policy: rate_limit_policy });
-        Decision { key: has_key.then_some(route_key.as_slice()), verdict, shadowed, limits }
+        if !findings.shadowed.is_empty() {
+            decision.shadowed = findings.shadowed.iter().map(|refusal| self.reject(*refusal)).collect();
+        }
+        if !findings.standings.is_empty() {
+            decision.limits = Some(Limits { rate_limit, policy: rate_limit_policy });
+        }
+        decision
     }
 
     /// Writes what the client is told of its limits.
@@ -227,18 +232,12 @@ impl Engine {
         S: Store + ?Sized,
     {
         let since = *self.since.get_or_insert(now);
-        let counts = !plan.bulkheads.is_empty();
-        let mut presence = if counts { self.presence.take() } else { Presence::default() };
-        let Self { needs, asked, seed, rules, transitions, store_failures, .. } = self;
+        let Self { needs, asked, seed, rules, presence, transitions, store_failures, .. } = self;
         let Scratch { route_key, key, record, findings, .. } = &mut self.scratch;
         let keys = Keys { request, needs, asked, route_key, key, seed };
         let access = Access { store, bytes: record, transitions, now, since };
-        let ruled = Ruling { keys, rules, presence: &mut presence, access, store_failures }
-            .decide(plan, findings, admission);
-        if counts {
-            self.presence.set(presence);
-        }
-        ruled
+        let presence = &mut presence.borrow();
+        Ruling { keys, rules, presence, access, store_failures }.decide(plan, findings, admission)
     }
 
     /// Takes note of how an admitted request ended. Every admission must come here, however the request ended: it may be counted as in flight. Only those of a worker that has broken
@@ -252,7 +251,7 @@ impl Engine {
         let failed = outcome.failed(&self.failures);
         let latency = outcome.latency.unwrap_or_else(|| now_ns.saturating_sub(admission.since));
         let since = *self.since.get_or_insert(now_ns);
-        let presence = self.presence.take();
+        let presence = self.presence.borrow();
         let Self { rules: Rules { bulkheads, degrading, .. }, scratch, transitions, store_failures, .. } =
             self;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now: now_ns, since };
@@ -269,7 +268,6 @@ impl Engine {
                 degrading.answered(failed, latency);
             }
         }
-        self.presence.set(presence);
     }
 
     /// Takes note that an answer has begun whose end may be far: a WebSocket's or a streaming gRPC call's. For the breakers that the request probes this is the result: it succeeded, if
@@ -323,7 +321,7 @@ impl Engine {
         S: Store + ?Sized,
     {
         let since = *self.since.get_or_insert(now);
-        let mut presence = self.presence.take();
+        let mut presence = self.presence.borrow();
         let Self { rules, scratch, transitions, store_failures, .. } = self;
         let Rules { policies: _, breakers, limits, bulkheads, degrading } = rules;
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now, since };
@@ -348,7 +346,6 @@ impl Engine {
                 note(degrading.visit(&mut access));
             }
         }
-        self.presence.set(presence);
     }
 
     /// The breakers' changes since the last call, oldest first. [`Engine::decide`], [`Engine::complete`], [`Engine::tick`] and [`Engine::retire`] can make some.

@@ -5,8 +5,7 @@
 //! time: after the whole process was stopped for a while everybody is late and nobody is gone. A VM that was only stalled finds its seat taken and sits down anew; what it
 //! had in flight until then is no longer counted.
 
-use std::cell::Cell;
-use std::fmt;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use crate::record::Reader;
@@ -70,23 +69,13 @@ pub(crate) struct Presence {
     bytes: Vec<u8>,
 }
 
-/// One VM's presence, shared by all its engines. Whoever works with it takes it out and puts it back.
-#[derive(Clone, Default)]
-pub(crate) struct OfVm(Rc<Cell<Presence>>);
+/// One VM's presence, shared by all its engines, of which one works at a time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfVm(Rc<RefCell<Presence>>);
 
 impl OfVm {
-    pub(crate) fn take(&self) -> Presence {
-        self.0.take()
-    }
-
-    pub(crate) fn set(&self, presence: Presence) {
-        self.0.set(presence);
-    }
-}
-
-impl fmt::Debug for OfVm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OfVm(..)")
+    pub(crate) fn borrow(&self) -> RefMut<'_, Presence> {
+        self.0.borrow_mut()
     }
 }
 

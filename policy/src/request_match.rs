@@ -124,12 +124,20 @@ impl Matcher {
     }
 
     /// Whether a request is one of these. An empty list is all requests.
+    #[inline]
     pub(crate) fn matches<R>(&self, request: &R, needs: &Needs, asked: &mut Asked) -> bool
     where
         R: Request + ?Sized,
     {
+        self.0.is_empty() || self.is_any(request, needs, asked)
+    }
+
+    fn is_any<R>(&self, request: &R, needs: &Needs, asked: &mut Asked) -> bool
+    where
+        R: Request + ?Sized,
+    {
         let mut holds = |condition: &Condition| condition.holds(request, needs, asked);
-        self.0.is_empty() || self.0.iter().any(|conditions| conditions.iter().all(&mut holds))
+        self.0.iter().any(|conditions| conditions.iter().all(&mut holds))
     }
 }
 

@@ -17,9 +17,11 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some((_, criterion)) = options.arguments.split_first().filter(|(first, _)| *first == "policy") {
-        let bench =
-            ["bench", "--quiet", "--locked", "--package", "spillway-policy", "--bench", "decision", "--"];
-        return process::run(process::cargo().args(bench).args(criterion));
+        // Compiled as the module is, which has these decisions in one unit with all that they call.
+        let mut bench = process::cargo();
+        bench.args(["bench", "--quiet", "--locked", "--package", "spillway-policy", "--bench", "decision"]);
+        bench.args(["--profile", "wasm", "--target-dir"]).arg(process::target().join("wasm"));
+        return process::run(bench.arg("--").args(criterion));
     }
     if options.arguments.first().is_some_and(|first| first == "model") {
         let bench = ["bench", "--quiet", "--locked", "--package", "spillway", "--bench", "model"];

@@ -105,8 +105,7 @@ impl Engine {
         self.asked.begin();
         let plan = self.plan(request);
         let since = *self.since.get_or_insert(now_ns);
-        let mut presence = self.presence.take();
-        let Self { needs, asked, seed, rules, scratch, transitions, store_failures, .. } = self;
+        let Self { needs, asked, seed, rules, presence, scratch, transitions, store_failures, .. } = self;
         let Scratch { route_key: found_key, key, record, .. } = scratch;
 
         found_key.clear();
@@ -122,7 +121,7 @@ impl Engine {
         });
         let keys = Keys { request, needs, asked, route_key: found_key, key, seed };
         let access = Access { store, bytes: record, transitions, now: now_ns, since };
-        let mut asking = Ruling { keys, rules, presence: &mut presence, access, store_failures };
+        let mut asking = Ruling { keys, rules, presence: &mut presence.borrow(), access, store_failures };
         let level = priority.as_ref().map(|(_, level)| level.as_str());
         let mut opinions = Vec::new();
         for &policy in &*plan.degrading {
@@ -131,7 +130,6 @@ impl Engine {
         opinions.extend(plan.breakers.iter().filter_map(|&number| asking.ask_breaker(number)));
         opinions.extend(plan.bulkheads.iter().filter_map(|&number| asking.ask_bulkhead(number)));
         opinions.extend(plan.limits.iter().filter_map(|&number| asking.ask_limit(number)));
-        self.presence.set(presence);
         Explanation { route_key, priority, rules: opinions }
     }
 }

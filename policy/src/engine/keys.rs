@@ -19,6 +19,7 @@ pub(super) struct Keys<'a, R: ?Sized> {
 
 impl<R: Request + ?Sized> Keys<'_, R> {
     /// Builds a rule's key.
+    #[inline]
     pub(super) fn build(&mut self, key: &RuleKey) {
         self.key.clear();
         if !key.is_empty() {

@@ -213,9 +213,12 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         for claim in claims {
             let rule = claim.limit;
             let Some(limit) = self.rules.limits.get_mut(rule as usize) else { continue };
+            let taken = limit.take(claim, &mut self.access);
+            if taken == Ok(Ok(())) && !limit.tells {
+                continue;
+            }
             let mut refusals = Refusals::new(shadowed);
-            let standing = match limit.take(claim, &mut self.access) {
-                Ok(Ok(())) if !limit.tells => None,
+            let standing = match taken {
                 Ok(Ok(())) => limit.standing(claim),
                 Ok(Err(Empty { wait, standing })) => {
                     refusals.add(Refusal { kind: Kind::RateLimit, rule, wait }, &limit.reaction);

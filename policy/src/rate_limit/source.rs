@@ -103,6 +103,22 @@ impl Source {
         if self.lease(slot).is_some_and(|lease| lease.is_valid(access.now) && lease.tokens >= cost) {
             return Ok(Ok(From::Lease));
         }
+        self.look(limit, slot, cost, looked, access)
+    }
+
+    /// The same where this worker's lease does not suffice. Apart, so that the common case stays small.
+    #[inline(never)]
+    fn look<S>(
+        &mut self,
+        limit: u32,
+        slot: Slot,
+        cost: u32,
+        looked: &mut Looked,
+        access: &mut Access<'_, S>,
+    ) -> Result<Result<From, Empty>, StoreError>
+    where
+        S: Store + ?Sized,
+    {
         self.read(slot, looked, access)?;
         let buckets = looked.buckets.as_mut().ok_or(StoreError)?;
         let (quota, level) = (buckets.quota(), *buckets.bucket(slot.fingerprint));
@@ -122,14 +138,27 @@ impl Source {
     where
         S: Store + ?Sized,
     {
-        let Claim { limit, slot, cost, from, .. } = *claim;
-        if from == From::Lease {
-            if let Some(lease) = self.lease_mut(slot) {
-                lease.tokens = lease.tokens.saturating_sub(cost);
+        if claim.from == From::Lease {
+            if let Some(lease) = self.lease_mut(claim.slot) {
+                lease.tokens = lease.tokens.saturating_sub(claim.cost);
                 claim.taken = true;
             }
             return Ok(Ok(()));
         }
+        self.take_from_store(claim, looked, access)
+    }
+
+    #[inline(never)]
+    fn take_from_store<S>(
+        &mut self,
+        claim: &mut Claim,
+        looked: &mut Looked,
+        access: &mut Access<'_, S>,
+    ) -> Result<Result<(), Empty>, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let Claim { limit, slot, cost, .. } = *claim;
         let may_lease = self.may_lease(slot, access.now);
         for _ in 0..ATTEMPTS {
             let Looked { buckets: Some(buckets), version } = looked else { return Err(StoreError) };
