@@ -5,47 +5,75 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Model;
 use crate::state::{StateError, StateFile};
 
 const FILE: &str = "in-use.json";
 
-/// The revision that each fleet has in use, and the documents of those that the last process left behind.
+/// How many revisions are kept before the one in use: a process that is killed right after a push leaves proxies that have not taken it yet.
+/// Not more, because all of them have to be read before anything is served.
+const BEFORE: usize = 2;
+
+/// The revisions that each fleet has and had in use, and the documents of those that the last process left behind.
 #[derive(Debug, Default)]
 pub struct Past {
-    in_use: BTreeMap<String, u64>,
+    fleets: BTreeMap<String, Held>,
     models: BTreeMap<u64, Arc<Model>>,
     file: Option<StateFile>,
+}
+
+/// What the proxies of a fleet may have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Held {
+    /// The revision of the documents in use.
+    pub(super) in_use: u64,
+    /// Others whose clusters some proxies may still have, the newest first.
+    before: Vec<u64>,
+}
+
+impl Held {
+    /// `others` are the revisions that proxies may also have, the newest first.
+    pub(super) fn new(in_use: u64, others: impl IntoIterator<Item = u64>) -> Self {
+        let before = others.into_iter().filter(|other| *other != in_use).take(BEFORE);
+        Self { in_use, before: before.collect() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = u64> {
+        self.before.iter().copied().chain([self.in_use])
+    }
+
+    /// Whether a revision is one of those before.
+    pub(super) fn had(&self, revision: u64) -> bool {
+        self.before.contains(&revision)
+    }
 }
 
 impl Past {
     /// Reads what is kept in `directory`. `model` gives the documents of a revision, if the history still has them.
     pub fn kept_in(directory: &Path, model: impl Fn(u64) -> Option<Arc<Model>>) -> Result<Self, StateError> {
-        let (file, in_use) = StateFile::open::<BTreeMap<String, u64>>(directory, FILE)?;
-        let revisions: BTreeSet<u64> = in_use.values().copied().collect();
+        let (file, fleets) = StateFile::open::<BTreeMap<String, Held>>(directory, FILE)?;
+        let revisions: BTreeSet<u64> = fleets.values().flat_map(Held::all).collect();
         let models =
             revisions.into_iter().filter_map(|revision| Some((revision, model(revision)?))).collect();
-        Ok(Self { in_use, models, file: Some(file) })
+        Ok(Self { fleets, models, file: Some(file) })
     }
 
-    /// The documents that were in use when the last process ended, the oldest first, each with the fleets that used them. Only asked once: what
+    /// What each fleet may have had when the last process ended, and the documents of those revisions, the oldest first. Only asked once: what
     /// comes later this process knows itself.
-    pub(super) fn take(&mut self) -> Vec<(u64, Arc<Model>, BTreeSet<String>)> {
-        let fleets_of = |revision| {
-            let fleets = self.in_use.iter().filter(|(_, in_use)| **in_use == revision);
-            fleets.map(|(fleet, _)| fleet.clone()).collect()
-        };
-        let models = std::mem::take(&mut self.models);
-        models.into_iter().map(|(revision, model)| (revision, model, fleets_of(revision))).collect()
+    pub(super) fn take(&mut self) -> (BTreeMap<String, Held>, BTreeMap<u64, Arc<Model>>) {
+        (self.fleets.clone(), std::mem::take(&mut self.models))
     }
 
-    /// From now on these are in use.
-    pub(super) fn keep(&mut self, in_use: BTreeMap<String, u64>) -> Result<(), StateError> {
-        if in_use == self.in_use {
+    /// From now on fleets may have these.
+    pub(super) fn keep(&mut self, fleets: BTreeMap<String, Held>) -> Result<(), StateError> {
+        if fleets == self.fleets {
             return Ok(());
         }
-        self.in_use = in_use;
-        self.file.as_ref().map_or(Ok(()), |file| file.write(&self.in_use))
+        self.fleets = fleets;
+        self.file.as_ref().map_or(Ok(()), |file| file.write(&self.fleets))
     }
 }
 
@@ -54,18 +82,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documents_in_use_are_there_after_a_restart_as_far_as_they_are_kept() {
+    fn the_documents_in_use_and_before_are_there_after_a_restart_as_far_as_they_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let model = |revision| (revision != 3).then(Arc::default);
         let mut past = Past::kept_in(directory.path(), model).unwrap();
-        assert!(past.take().is_empty());
-        let in_use = [("a", 5), ("b", 4), ("c", 5), ("d", 3)];
-        past.keep(in_use.map(|(fleet, revision)| (fleet.to_owned(), revision)).into()).unwrap();
+        assert!(past.take().1.is_empty());
+        let fleets = [
+            ("a", Held::new(8, [])),
+            // The one in use does not count as one before it; one that is tried is newer.
+            ("b", Held::new(7, [9, 7, 6, 5])),
+            ("c", Held::new(3, [])),
+        ];
+        let fleets: BTreeMap<_, _> = fleets.map(|(fleet, held)| (fleet.to_owned(), held)).into();
+        past.keep(fleets.clone()).unwrap();
 
         let mut past = Past::kept_in(directory.path(), model).unwrap();
-        let taken: Vec<_> = past.take().into_iter().map(|(revision, _, fleets)| (revision, fleets)).collect();
-        let fleets = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-        assert_eq!(taken, [(4, fleets(&["b"])), (5, fleets(&["a", "c"]))]);
-        assert!(past.take().is_empty(), "once");
+        let (kept, models) = past.take();
+        assert_eq!(kept, fleets);
+        assert_eq!(models.into_keys().collect::<Vec<_>>(), [6, 7, 8, 9]);
+        assert!(past.take().1.is_empty(), "once");
     }
 }

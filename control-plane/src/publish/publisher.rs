@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
-use super::Past;
 use super::guard::{Guard, Trial, Verdict};
+use super::past::{Held, Past};
 use crate::cache::Cache;
 use crate::dns::Addresses;
 use crate::fleet::{Answer, Fleets, LinkId, Published, Push, Refused};
@@ -73,7 +73,7 @@ impl Publisher {
 
     /// Takes new documents.
     pub(super) fn edited(&mut self, accepted: &Arc<Accepted>) {
-        self.recall(accepted);
+        let mut histories = self.recall(accepted);
         let begun = Instant::now();
         let snapshots = self.builder.build(&accepted.model, wall_clock()).clone();
         self.fleets.figures().built(begun.elapsed());
@@ -89,27 +89,42 @@ impl Publisher {
             } else {
                 // Whoever connects has to be given something, and there is nothing that was accepted before.
                 snapshot.came_from(accepted);
-                self.states.insert(fleet, State::new(revision, snapshot));
+                let clusters = histories.remove(&fleet).unwrap_or_default();
+                self.states.insert(fleet, State::new(revision, snapshot, clusters));
             }
         }
         info!(revision = accepted.revision, fleets = self.states.len(), "published");
         self.publish();
     }
 
-    /// Takes up what fleets had in use when the last process ended, as far as newer documents have come since.
-    fn recall(&mut self, accepted: &Accepted) {
-        for (revision, model, fleets) in self.past.take() {
-            if revision >= accepted.revision {
-                continue;
-            }
-            let origin = Arc::new(Accepted { revision, model: Arc::clone(&model), ..Accepted::default() });
-            let snapshots = self.builder.build(&model, wall_clock()).clone();
-            for (fleet, snapshot) in snapshots.into_iter().filter(|(fleet, _)| fleets.contains(fleet)) {
-                info!(fleet, revision, "the revision that this fleet had in use");
-                snapshot.came_from(&origin);
-                self.states.insert(fleet, State::new(revision, snapshot));
+    /// Takes up what fleets had in use when the last process ended, as far as newer documents have come since. The answer is which clusters
+    /// their proxies may have from before that, as far as it is not taken up.
+    fn recall(&mut self, accepted: &Accepted) -> BTreeMap<String, History> {
+        let (fleets, models) = self.past.take();
+        let mut histories: BTreeMap<String, History> = BTreeMap::new();
+        for (revision, model) in models.range(..accepted.revision) {
+            for (fleet, clusters) in self.builder.clusters(model) {
+                if fleets.get(&fleet).is_some_and(|held| held.had(*revision)) {
+                    histories.entry(fleet).or_default().give(*revision, &clusters);
+                }
             }
         }
+        for (revision, model) in models.range(..accepted.revision) {
+            let in_use = |fleet: &String| fleets.get(fleet).is_some_and(|held| held.in_use == *revision);
+            if !fleets.keys().any(in_use) {
+                continue;
+            }
+            let origin =
+                Arc::new(Accepted { revision: *revision, model: Arc::clone(model), ..Accepted::default() });
+            let snapshots = self.builder.build(model, wall_clock()).clone();
+            for (fleet, snapshot) in snapshots.into_iter().filter(|(fleet, _)| in_use(fleet)) {
+                info!(fleet, revision, "the revision that this fleet had in use");
+                snapshot.came_from(&origin);
+                let clusters = histories.remove(&fleet).unwrap_or_default();
+                self.states.insert(fleet, State::new(*revision, snapshot, clusters));
+            }
+        }
+        histories
     }
 
     /// Looks at the proxies that try something. `now` is monotonic; the answer is when to look again even if no proxy says anything.
@@ -184,11 +199,11 @@ impl Publisher {
         if let Err(error) = self.builder.revisions().save() {
             error!(%error, "revisions are not kept: after a restart proxies will be sent their filter configurations again");
         }
-        let in_use = self.states.iter().map(|(fleet, state)| (fleet.clone(), state.in_use)).collect();
-        if let Err(error) = self.past.keep(in_use) {
+        self.states.values_mut().for_each(State::remember);
+        let held = self.states.iter().map(|(fleet, state)| (fleet.clone(), state.held())).collect();
+        if let Err(error) = self.past.keep(held) {
             error!(%error, "the revisions in use are not kept: a restart will not know them");
         }
-        self.states.values_mut().for_each(State::remember);
         let snapshots =
             self.states.iter().map(|(fleet, state)| (fleet.clone(), Arc::clone(&state.snapshot))).collect();
         self.cache.publish(&snapshots);
@@ -204,27 +219,27 @@ impl Publisher {
 }
 
 impl State {
-    fn new(revision: u64, snapshot: Arc<Snapshot>) -> Self {
-        let mut state = Self {
-            newest: revision,
-            in_use: revision,
-            snapshot,
-            attempt: None,
-            clusters: History::default(),
-        };
+    /// `clusters` are those that proxies may have from before.
+    fn new(revision: u64, snapshot: Arc<Snapshot>, clusters: History) -> Self {
+        let mut state = Self { newest: revision, in_use: revision, snapshot, attempt: None, clusters };
         state.remember();
         state
     }
 
     /// Notes which clusters proxies may have from now on.
     fn remember(&mut self) {
-        let attempt = self.attempt.as_ref().map(|attempt| &attempt.snapshot);
-        for snapshot in attempt.into_iter().chain([&self.snapshot]) {
-            self.clusters.give(snapshot.set(Kind::Cluster));
+        let attempt = self.attempt.as_ref().map(|attempt| (self.newest, &attempt.snapshot));
+        let snapshots = attempt.into_iter().chain([(self.in_use, &self.snapshot)]);
+        for (revision, snapshot) in snapshots.clone() {
+            self.clusters.give(revision, snapshot.set(Kind::Cluster));
         }
-        for snapshot in attempt.into_iter().chain([&self.snapshot]) {
+        for (_, snapshot) in snapshots {
             snapshot.came_after(&self.clusters);
         }
+    }
+
+    fn held(&self) -> Held {
+        Held::new(self.in_use, self.clusters.revisions().iter().copied())
     }
 
     /// Takes a new snapshot; whether an attempt ended that somebody may be in the middle of.

@@ -4,6 +4,10 @@
 //! (timeouts) and A44 (retries). Filters other than the router are left out, because a client refuses what it does not know; what documents must not ask
 //! of such a listener is checked when they are read.
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::core::v3::{
+    ApiVersion, ConfigSource, SelfConfigSource, config_source::ConfigSourceSpecifier,
+};
 use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
 use envoy_types::pb::envoy::config::route::v3::{
     Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route::Action,
@@ -17,7 +21,7 @@ use envoy_types::pb::google::protobuf::Duration;
 use super::any;
 use super::listener::{resource_name, router};
 use super::over_ads_without_timeout;
-use super::route::{candidates, hosts_of, route};
+use super::route::{candidates, hosts, route};
 use crate::document::kind;
 use crate::model::Attachment;
 
@@ -45,13 +49,24 @@ pub fn listener(name: &str, listener: &kind::Listener) -> Listener {
     }
 }
 
+/// A cluster whose clients report their load where they got it from. An Envoy does so because its bootstrap says it, and passes over this.
+pub fn reported(cluster: Cluster) -> Cluster {
+    let lrs_server = ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(ConfigSourceSpecifier::Self_(SelfConfigSource::default())),
+        ..ConfigSource::default()
+    };
+    Cluster { lrs_server: Some(lrs_server), ..cluster }
+}
+
 /// Its routes, as a list: clients know no other form.
 pub fn route_config(listener: &kind::Listener, attachments: &[Attachment<'_>]) -> RouteConfiguration {
-    let virtual_hosts = hosts_of(attachments).into_iter().map(|host| VirtualHost {
+    let hosts = hosts(attachments);
+    let virtual_hosts = hosts.names().map(|host| VirtualHost {
         name: host.to_owned(),
         // A client looks for its target as it was written.
         domains: vec![host.to_owned(), format!("{host}:{}", listener.port)],
-        routes: candidates(host, attachments).iter().map(|one| understood(route(listener, one))).collect(),
+        routes: candidates(host, &hosts).iter().map(|one| understood(route(listener, one))).collect(),
         ..VirtualHost::default()
     });
     RouteConfiguration {

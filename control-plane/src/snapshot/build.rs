@@ -6,16 +6,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use spillway_policy::config::Configuration;
-use spillway_policy::unit::Ratio;
 
 use crate::dns::Addresses;
-use crate::document::kind::{Backend, Gateway, Protocol};
+use crate::document::kind::{Backend, Gateway, Protocol, Rule};
 use crate::model::{Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
 use crate::resource::{cluster, endpoint, listener, proxyless, route, secret};
 
 use super::aside::Aside;
-use super::memo::{FromBackend, FromGateway, Memo};
+use super::memo::{FromBackend, FromGateway, Memo, Terms};
 use super::revision::Revisions;
 use super::{Filter, Name, Resource, ResourceSet, Snapshot};
 
@@ -88,6 +87,26 @@ impl Builder {
         Arc::new(Snapshot { extension_configs, filters: filters.into(), ..Snapshot::clone(snapshot) })
     }
 
+    /// The clusters alone that fleets have by documents which are not in force any more.
+    pub fn clusters(&mut self, model: &Model) -> BTreeMap<String, Arc<ResourceSet>> {
+        let fleets = model.fleets().into_iter();
+        let clusters = fleets.map(|(fleet, gateways)| {
+            let made = self.backends(model, &backends_of(model, &gateways));
+            (fleet.to_owned(), set(made.into_iter().map(|made| made.cluster)))
+        });
+        clusters.collect()
+    }
+
+    fn backends(&mut self, model: &Model, backends: &BTreeMap<&str, Used<'_>>) -> Vec<FromBackend> {
+        let budgets = model.retry_budgets();
+        let made = backends.iter().map(|(name, Used { backend, by_clients })| {
+            let found = backend.dns().and_then(|dns| self.addresses.get(dns));
+            let terms = Terms { budget: budgets.get(name).copied(), reported: *by_clients };
+            self.memo.backend(name, backend, found, terms, || from_backend(name, backend, found, terms))
+        });
+        made.collect()
+    }
+
     fn extension_configs(&self, filters: &[Filter]) -> Arc<ResourceSet> {
         set(filters.iter().map(|Filter { name, configuration, gateway: _ }| {
             Arc::new(Resource::filter(name, configuration, &self.module_sha256))
@@ -102,14 +121,12 @@ impl Builder {
     fn snapshot(&mut self, model: &Model, gateways: &[&str], now: u64) -> Snapshot {
         let mut listeners = Vec::new();
         let mut routes = Vec::new();
-        let mut backends = BTreeMap::new();
         let mut filters = Vec::new();
         for name in gateways {
             let Some(gateway) = model.gateways.get(*name) else { continue };
             let made = self.memo.gateway(model, name, gateway, || from_gateway(model, name, gateway));
             listeners.extend(made.listeners);
             routes.extend(made.routes);
-            backends.extend(model.backends_of(name));
             let whole = model.filter_configuration(name);
             filters.push(self.filter(whole, name, extension_config::name(name), now));
             if let Some(key) = model.key_configuration(name) {
@@ -117,16 +134,9 @@ impl Builder {
                 filters.push(self.filter(key, &revision_of, extension_config::key_name(name), now));
             }
         }
-        let budgets = model.retry_budgets();
-        let certificates = model.certificates_of(gateways, backends.values().map(|backend| &***backend));
-        let backends: Vec<_> = backends
-            .into_iter()
-            .map(|(name, backend)| {
-                let found = backend.dns().and_then(|dns| self.addresses.get(dns));
-                let budget = budgets.get(name).copied();
-                self.memo.backend(name, backend, found, budget, || from_backend(name, backend, found, budget))
-            })
-            .collect();
+        let backends = backends_of(model, gateways);
+        let certificates = model.certificates_of(gateways, backends.values().map(|used| &**used.backend));
+        let backends = self.backends(model, &backends);
         Snapshot {
             gateways: gateways.iter().map(|name| (*name).into()).collect(),
             secrets: set(certificates.into_iter().flat_map(|(name, certificate)| {
@@ -185,7 +195,7 @@ fn from_gateway(model: &Model, name: &str, gateway: &Gateway) -> FromGateway {
             Protocol::Proxyless => {
                 let listener = |name: &String| Arc::new(Resource::new(name, &proxyless::listener(name, one)));
                 made.listeners.extend(proxyless::names(one).iter().map(listener));
-                proxyless::route_config(one, &attachments)
+                crate::resource::any(&proxyless::route_config(one, &attachments))
             }
             Protocol::Http | Protocol::Https | Protocol::Tcp | Protocol::Tls => {
                 let listener = listener::listener(name, one, &attachments);
@@ -193,21 +203,41 @@ fn from_gateway(model: &Model, name: &str, gateway: &Gateway) -> FromGateway {
                 if !one.protocol.is_http() {
                     continue;
                 }
-                route::route_config(&route_config, one, &attachments)
+                let entries: Vec<_> =
+                    attachments.iter().map(|attachment| route::entries(one, attachment)).collect();
+                let entries = entries.iter().map(Vec::as_slice);
+                route::route_config(&route_config, attachments.iter().zip(entries))
             }
         };
-        made.routes.push(Arc::new(Resource::of(&route_config, &route::any(config))));
+        made.routes.push(Arc::new(Resource::of(&route_config, &config)));
     }
     made
 }
 
+/// A Backend that a fleet has.
+struct Used<'a> {
+    backend: &'a Arc<Backend>,
+    /// By gRPC clients without a proxy.
+    by_clients: bool,
+}
+
+/// The Backends that some Gateways' routes name.
+fn backends_of<'a>(model: &'a Model, gateways: &[&str]) -> BTreeMap<&'a str, Used<'a>> {
+    let all = gateways.iter().flat_map(|name| model.backends_of(name));
+    let mut used: BTreeMap<_, _> =
+        all.map(|(name, backend)| (name, Used { backend, by_clients: false })).collect();
+    for (name, gateway) in gateways.iter().filter_map(|name| model.gateways.get_key_value(*name)) {
+        let listeners = gateway.listeners.iter().filter(|one| one.protocol == Protocol::Proxyless);
+        let routes = listeners.flat_map(|one| model.routes_of(name, one));
+        for backend in routes.flat_map(|attachment| &attachment.route.rules).flat_map(Rule::backends) {
+            used.entry(backend).and_modify(|used| used.by_clients = true);
+        }
+    }
+    used
+}
+
 /// Nothing else may go into these resources.
-fn from_backend(
-    name: &str,
-    backend: &Backend,
-    found: Option<&Arc<[IpAddr]>>,
-    budget: Option<Ratio>,
-) -> FromBackend {
+fn from_backend(name: &str, backend: &Backend, found: Option<&Arc<[IpAddr]>>, terms: Terms) -> FromBackend {
     let endpoints = match backend.dns() {
         Some(dns) => {
             found.into_iter().flat_map(|found| found.iter()).map(|address| dns.endpoint(*address)).collect()
@@ -217,11 +247,11 @@ fn from_backend(
     let assignment = |near| Arc::new(Resource::new(name, &endpoint::load_assignment(name, &endpoints, near)));
     let zones = endpoints.iter().filter_map(|endpoint| endpoint.zone.as_deref());
     let zones = zones.filter(|_| backend.load_balancing.zone_aware).collect::<BTreeSet<_>>();
+    let Terms { budget, reported } = terms;
+    let cluster = cluster::within(budget, cluster::cluster(name, backend, &endpoints));
+    let cluster = if reported { proxyless::reported(cluster) } else { cluster };
     FromBackend {
-        cluster: Arc::new(Resource::new(
-            name,
-            &cluster::within(budget, cluster::cluster(name, backend, &endpoints)),
-        )),
+        cluster: Arc::new(Resource::new(name, &cluster)),
         endpoints: assignment(None),
         near: zones.into_iter().map(|zone| (zone.into(), assignment(Some(zone)))).collect(),
     }

@@ -40,6 +40,8 @@ fn mixtures(sets: &[Arc<ResourceSet>]) -> Vec<Arc<ResourceSet>> {
 #[derive(Debug, Default)]
 pub struct History {
     given: Arc<Given>,
+    /// For each set, the revision of the documents that it was given for last.
+    revisions: Vec<u64>,
 }
 
 impl History {
@@ -48,15 +50,22 @@ impl History {
         &self.given
     }
 
-    /// The fleet, or some of its proxies, are given this.
-    pub fn give(&mut self, set: &Arc<ResourceSet>) {
-        let known = &self.given.sets;
-        if known.first().is_some_and(|last| last.version() == set.version()) {
-            return;
+    /// The revisions of documents that make these sets, that of the newest first.
+    pub fn revisions(&self) -> &[u64] {
+        &self.revisions
+    }
+
+    /// The fleet, or some of its proxies, are given this, which is made of the documents of a revision.
+    pub fn give(&mut self, revision: u64, set: &Arc<ResourceSet>) {
+        let known = self.revisions.iter().copied().zip(&self.given.sets);
+        let others = known.filter(|(_, known)| known.version() != set.version());
+        let all = [(revision, set)].into_iter().chain(others).take(MAX);
+        let (revisions, sets): (Vec<_>, Vec<_>) =
+            all.map(|(revision, set)| (revision, Arc::clone(set))).unzip();
+        if self.given.sets != sets {
+            self.given = Arc::new(Given { sets, mixtures: OnceLock::new() });
         }
-        let others = known.iter().filter(|known| known.version() != set.version());
-        let sets = [set].into_iter().chain(others).take(MAX).cloned().collect();
-        self.given = Arc::new(Given { sets, mixtures: OnceLock::new() });
+        self.revisions = revisions;
     }
 }
 
@@ -78,9 +87,12 @@ mod tests {
     fn what_was_given_lately_is_known_by_its_version_and_so_is_what_lies_between() {
         let mut history = History::default();
         let sets = [set(&[("a", "1")]), set(&[("b", "1")]), set(&[("b", "2"), ("c", "1")])];
-        for one in &sets {
-            history.give(one);
+        for (revision, one) in (1..).zip(&sets) {
+            history.give(revision, one);
         }
+        assert_eq!(history.revisions(), [3, 2, 1]);
+        history.give(4, &sets[2]);
+        assert_eq!(history.revisions(), [4, 2, 1], "the same clusters of newer documents");
         for one in &sets {
             assert_eq!(history.given().find(one.version()).as_ref(), Some(one));
         }
@@ -90,8 +102,8 @@ mod tests {
         assert_eq!(history.given().find(all.version()), Some(all));
         assert_eq!(history.given().find(set(&[("a", "1"), ("b", "1"), ("c", "1")]).version()), None);
 
-        for number in 0..MAX {
-            history.give(&set(&[("x", &number.to_string())]));
+        for (revision, number) in (5..).zip(0..MAX) {
+            history.give(revision, &set(&[("x", &number.to_string())]));
         }
         assert_eq!(history.given().find(sets[2].version()), None, "too long ago");
     }

@@ -23,7 +23,7 @@ pub(super) struct Memo {
 #[derive(Debug, Default)]
 struct Made {
     gateways: HashMap<String, OfGateway>,
-    backends: HashMap<String, OfBackend>,
+    backends: HashMap<(String, Terms), OfBackend>,
     certificates: HashMap<String, OfCertificate>,
 }
 
@@ -51,8 +51,16 @@ struct OfCertificate {
 struct OfBackend {
     backend: Arc<Backend>,
     addresses: Option<Arc<[IpAddr]>>,
-    budget: Option<Ratio>,
     resources: FromBackend,
+}
+
+/// What else a Backend's resources depend on. Not the same for all fleets that use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Terms {
+    /// The bound on second attempts.
+    pub(super) budget: Option<Ratio>,
+    /// Its clients have to be told in the cluster that they are to report what they do.
+    pub(super) reported: bool,
 }
 
 /// What is made of a Backend, and of what its name in the DNS stands for.
@@ -94,31 +102,29 @@ impl Memo {
         resources
     }
 
-    /// The resources of a Backend, which `make` makes if it has changed, or the addresses have, or the budget for retries has.
+    /// The resources of a Backend, which `make` makes if it has changed, or the addresses have, or the terms have.
     pub(super) fn backend(
         &mut self,
         name: &str,
         backend: &Arc<Backend>,
         addresses: Option<&Arc<[IpAddr]>>,
-        budget: Option<Ratio>,
+        terms: Terms,
         make: impl FnOnce() -> FromBackend,
     ) -> FromBackend {
+        let key = (name.to_owned(), terms);
         // Several fleets may use it.
-        let known = self.current.backends.get(name).or_else(|| self.last.backends.get(name));
+        let known = self.current.backends.get(&key).or_else(|| self.last.backends.get(&key));
         let same = |known: &&OfBackend| {
-            Arc::ptr_eq(&known.backend, backend)
-                && known.addresses.as_ref() == addresses
-                && known.budget == budget
+            Arc::ptr_eq(&known.backend, backend) && known.addresses.as_ref() == addresses
         };
         let known = known.filter(same);
         let resources = known.map_or_else(make, |known| known.resources.clone());
         let entry = OfBackend {
             backend: Arc::clone(backend),
             addresses: addresses.map(Arc::clone),
-            budget,
             resources: resources.clone(),
         };
-        self.current.backends.insert(name.to_owned(), entry);
+        self.current.backends.insert(key, entry);
         resources
     }
 
@@ -169,7 +175,7 @@ mod tests {
             for (edit, now) in std::iter::once(base()).chain(edits).zip(1..) {
                 let Ok(model) = corpus.change(edit) else { continue };
                 let mut fresh = Builder::new("module", Revisions::default());
-                let (made, fresh) = (builder.build(model, now), fresh.build(model, now));
+                let (made, fresh) = (builder.build(&model, now), fresh.build(&model, now));
                 prop_assert_eq!(made.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
                 for (made, fresh) in made.values().zip(fresh.values()) {
                     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ExtensionConfig) {

@@ -135,3 +135,42 @@ async fn streams_end_one_after_another_and_all_within_the_grace() {
     assert!(times.last().unwrap() > &(grace / 2), "{times:?}");
     tokio::time::timeout(SOON, server.server).await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_answers_no_ping_is_closed_and_its_streams_with_it() {
+    let server = serve().await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    // All that it ever says (RFC 9113, RFC 7541): the preface, empty settings, and the head of one request.
+    let method = SERVICES.first().unwrap().2;
+    let text = |value: &str| [&[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    let head = [
+        vec![0x83, 0x86, 0x04],
+        text(method),
+        [vec![0x01], text("spillway")].concat(),
+        [vec![0x0f, 0x10], text("application/grpc")].concat(),
+        [vec![0x00], text("te"), text("trailers")].concat(),
+    ];
+    let head = head.concat();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let length = u8::try_from(head.len()).unwrap();
+    let frame = [0, 0, length, 1, 4, 0, 0, 0, 1];
+    let said = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &frame, &head].concat();
+    silent.write_all(&said).await.unwrap();
+    let streams = async |count: usize| {
+        let reached = async {
+            while server.context.clients.count() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON / 2, reached).await.expect("another number of streams");
+    };
+    streams(1).await;
+    let begun = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(120), silent.read_to_end(&mut heard)).await;
+    assert!(end.is_ok(), "still open");
+    let lasted = begun.elapsed();
+    let longest = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT + Duration::from_secs(1);
+    assert!((KEEPALIVE_TIMEOUT..longest).contains(&lasted), "{lasted:?}");
+    streams(0).await;
+}

@@ -285,6 +285,35 @@ fn the_clusters_that_a_fleet_had_are_known_also_after_a_restart() {
 }
 
 #[test]
+fn the_clusters_before_a_push_are_known_to_who_comes_after_one_that_was_killed_right_after_it() {
+    let state = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new().restarted(state.path());
+    // Edits of something else do not push clusters out.
+    let edits = [("a", "1/s"), ("a", "2/s"), ("a", "3/s"), ("b", "3/s"), ("b", "4/s"), ("b", "5/s")];
+    let mut versions = Vec::new();
+    for (backend, rate) in edits {
+        scene.edit("", backend, rate);
+        versions.push(Arc::clone(scene.in_use().set(Kind::Cluster).version()));
+    }
+    let mut again = scene.restarted(state.path());
+    again.revision = scene.revision - 1;
+    again.edit("", "b", "5/s");
+    assert_eq!(*again.in_use(), *scene.in_use(), "filters too");
+    assert_eq!(again.push(), PushView::Everywhere);
+    for version in &versions {
+        assert!(again.in_use().clusters_known_as(version).is_some());
+    }
+    // And after one more, with documents that are newer than what was in use.
+    let mut third = again.restarted(state.path());
+    third.revision = scene.revision;
+    third.edit(GUARDED, "b", "6/s");
+    assert!(matches!(third.push(), PushView::Trying { in_use: 6, .. }), "{:?}", third.push());
+    for version in versions {
+        assert!(third.in_use().clusters_known_as(&version).is_some());
+    }
+}
+
+#[test]
 fn taking_the_guard_away_ends_the_trial() {
     let (mut scene, [mut one], first) = Scene::new().guarded(["one"]);
     scene.edit(GUARDED, "b", "1/s");

@@ -1,3 +1,4 @@
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::listener::v3::{Listener, filter::ConfigType};
 use envoy_types::pb::envoy::config::route::v3::{
@@ -215,4 +216,34 @@ fn a_gateway_without_listeners_publishes_its_filter_alone() {
     let filled: Vec<_> = Kind::ALL.into_iter().filter(|kind| !names(mesh, *kind).is_empty()).collect();
     assert_eq!(filled, [Kind::ExtensionConfig]);
     assert_eq!(filter(mesh, Form::First).0["policies"][0]["name"], "limit");
+}
+
+#[test]
+fn grpc_clients_are_told_to_report_their_load_and_envoys_of_other_fleets_get_the_cluster_without() {
+    let documents = [
+        (
+            "Gateway",
+            "shop",
+            "{fleet: shop, listeners: [{name: c, port: 80, protocol: Proxyless, hostname: c.shop}]}",
+        ),
+        INNER,
+        (
+            "Route",
+            "users",
+            "{parentRefs: [{name: inner}, {name: shop}], rules: [{name: api, backendRefs: [{name: u}]}]}",
+        ),
+        U,
+    ];
+    let (model, mut builder) = (model(&documents), builder());
+    for now in [1, 2] {
+        let reported = |snapshot: &Snapshot| {
+            let clusters: Vec<Cluster> = decode(snapshot, Kind::Cluster);
+            clusters.iter().map(|one| one.lrs_server.is_some()).collect::<Vec<_>>()
+        };
+        let before = crate::snapshot::encoded();
+        let snapshots = builder.build(&model, now);
+        assert_eq!((reported(&snapshots["shop"]), reported(&snapshots["inner"])), (vec![true], vec![false]));
+        // Filters are always encoded, in two forms, one for each Gateway.
+        assert!(now == 1 || crate::snapshot::encoded() - before == 4, "both are remembered");
+    }
 }

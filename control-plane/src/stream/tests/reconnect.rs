@@ -110,8 +110,8 @@ fn who_has_its_clusters_from_elsewhere_is_not_waited_for() {
 fn line_29_sotw_clusters_known_by_their_version_stay_until_nothing_refers_to_them() {
     let (before, now) = (snapshot(&BEFORE), snapshot(&NOW));
     let mut history = History::default();
-    for one in [&before, &now] {
-        history.give(one.set(Cluster));
+    for (revision, one) in (1..).zip([&before, &now]) {
+        history.give(revision, one.set(Cluster));
     }
     let reconnected = || {
         let mut client = Client::state(&now);
