@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
 fn told(error: &anyhow::Error) -> ExitCode {
     if let Some(ClientError::Refused(problem)) = error.downcast_ref() {
         for error in &problem.errors {
-            eprintln!("{}", error.rendered);
+            output::print_errors(&error.rendered);
         }
         if matches!(problem.kind, ProblemKind::InvalidDocuments | ProblemKind::NotFound) {
             eprintln!("spillway: {}", problem.detail.as_deref().unwrap_or(&problem.title));

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::output::print_errors;
 use crate::document::kind::Kind;
 use crate::model::Model;
 use crate::store::{Diagnostics, FileStore, LoadError};
@@ -42,7 +43,7 @@ impl Check {
             (Output::Text, Ok(model)) => {
                 writeln!(std::io::stdout(), "{}: {}", self.dir.display(), summary(model))?;
             }
-            (Output::Text, Err(diagnostics)) => writeln!(std::io::stderr(), "{diagnostics}")?,
+            (Output::Text, Err(diagnostics)) => print_errors(diagnostics),
         }
         Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -8,10 +8,8 @@ use http::Method;
 use super::changes;
 use super::client::{Request, Server};
 use super::files;
-use super::output::Output;
+use super::output::{Output, print_errors};
 use crate::api::{DiffDocuments, DiffRequest, DiffRevisions, FleetDifference};
-use crate::model::Model;
-use crate::store::{FileStore, LoadError};
 
 /// Shows what would change in the resources of each fleet, field by field.
 ///
@@ -51,7 +49,7 @@ impl Diff {
     fn fleets(&self) -> anyhow::Result<Option<Vec<FleetDifference>>> {
         let request = match (&self.path, &self.against, self.from) {
             (Some(path), Some(against), _) => {
-                let models = (load(against)?, load(path)?);
+                let models = (files::load(against)?, files::load(path)?);
                 return Ok(match models {
                     (Some(before), Some(after)) => Some(crate::api::difference(&before, &after)),
                     _ => None,
@@ -68,21 +66,10 @@ impl Diff {
         let request = Request::new(Method::POST, "diff").json(&request)?;
         match self.server.client()?.send(request) {
             Err(super::client::ClientError::Refused(problem)) if !problem.errors.is_empty() => {
-                problem.errors.iter().for_each(|error| eprintln!("{}", error.rendered));
+                problem.errors.iter().for_each(|error| print_errors(&error.rendered));
                 Ok(None)
             }
             answer => Ok(Some(answer?)),
         }
-    }
-}
-
-fn load(dir: &std::path::Path) -> anyhow::Result<Option<Model>> {
-    match FileStore::new(dir).load() {
-        Ok(model) => Ok(Some(model)),
-        Err(LoadError::Invalid(diagnostics)) => {
-            eprintln!("{diagnostics}");
-            Ok(None)
-        }
-        Err(error @ LoadError::Unavailable { .. }) => Err(error.into()),
     }
 }

@@ -13,10 +13,10 @@ mod routing;
 use self::report::{BackendShare, Explanation, Listening, Outcome, Route, Rule};
 use self::request::Request;
 use self::routing::Matched;
+use super::files;
 use super::output::Output;
 use crate::document::suggest_name;
 use crate::model::Model;
-use crate::store::{FileStore, LoadError};
 
 /// Any moment will do, as long as it is the same.
 const NOW: u64 = 1_000_000_000;
@@ -57,14 +57,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let model = match FileStore::new(&self.config).load() {
-            Ok(model) => model,
-            Err(LoadError::Invalid(diagnostics)) => {
-                eprintln!("{diagnostics}");
-                return Ok(ExitCode::FAILURE);
-            }
-            Err(error @ LoadError::Unavailable { .. }) => return Err(error.into()),
-        };
+        let Some(model) = files::load(&self.config)? else { return Ok(ExitCode::FAILURE) };
         let mut request = Request::parse(&self.request, &self.headers).context("--request")?;
         request.client_address = Some(self.client_address.to_string());
         request.server_name = self.sni.clone().or(request.server_name);

@@ -4,8 +4,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::output::print_errors;
 use crate::api::Text;
+use crate::model::Model;
 use crate::store::{Diagnostics, FileStore, LoadError, Raw};
+
+/// The documents of a directory. `None` if they have errors, which have been shown.
+pub(super) fn load(dir: &Path) -> anyhow::Result<Option<Model>> {
+    shown(FileStore::new(dir).load())
+}
 
 /// The files below a directory, or one file. `None` if some cannot be read, which has been said.
 pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<Raw>>> {
@@ -14,10 +21,14 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<Raw>>> {
         let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
         return Ok(Some(vec![Raw { name: path.to_owned(), bytes }]));
     }
-    match FileStore::new(path).files() {
-        Ok(files) => Ok(Some(files)),
+    shown(FileStore::new(path).files())
+}
+
+fn shown<T>(loaded: Result<T, LoadError>) -> anyhow::Result<Option<T>> {
+    match loaded {
+        Ok(found) => Ok(Some(found)),
         Err(LoadError::Invalid(diagnostics)) => {
-            eprintln!("{diagnostics}");
+            print_errors(diagnostics);
             Ok(None)
         }
         Err(error @ LoadError::Unavailable { .. }) => Err(error.into()),
@@ -39,6 +50,6 @@ pub(super) fn texts(raws: Vec<Raw>) -> Option<Vec<Text>> {
     if diagnostics.is_empty() {
         return Some(texts);
     }
-    eprintln!("{}", Diagnostics(diagnostics));
+    print_errors(Diagnostics(diagnostics));
     None
 }

@@ -1,6 +1,6 @@
 //! How client commands show what they found: tables for people, YAML and JSON for programs.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{IsTerminal, Write as _};
 
 use serde::Serialize;
@@ -126,9 +126,30 @@ impl Paint {
         self.with("1", text)
     }
 
+    /// Errors in documents as they are shown: the word `error` and what points at the place stand out.
+    fn errors(self, shown: &str) -> String {
+        let line = |line: &str| {
+            if let Some(message) = line.strip_prefix("error: ") {
+                return format!("{}: {}", self.red("error"), self.bold(message));
+            }
+            match line.rsplit_once(' ') {
+                Some((before, carets)) if !carets.is_empty() && carets.trim_matches('^').is_empty() => {
+                    format!("{before} {}", self.red(carets))
+                }
+                _ => line.to_owned(),
+            }
+        };
+        shown.split('\n').map(line).collect::<Vec<_>>().join("\n")
+    }
+
     fn with(self, code: &str, text: &str) -> String {
         if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// Shows errors in documents on standard error.
+pub(super) fn print_errors(errors: impl Display) {
+    eprintln!("{}", Paint::stderr().errors(&errors.to_string()));
 }
 
 /// Whether standard error can be drawn on again where something stands already.
@@ -158,5 +179,21 @@ mod tests {
     fn what_goes_into_a_pipe_has_no_colours() {
         assert_eq!(Paint { on: false }.red("x"), "x");
         assert_eq!(Paint { on: true }.red("x"), "\u{1b}[31mx\u{1b}[0m");
+    }
+
+    #[test]
+    fn errors_are_coloured_and_say_the_same() {
+        let shown = "error: unknown\n --> a.yaml:1:1\n  |\n1 | x ^\n  | ^^\n  = field: x\n\n1 error";
+        assert_eq!(Paint { on: false }.errors(shown), shown);
+        let coloured = Paint { on: true }.errors(shown);
+        assert!(
+            coloured.starts_with("\u{1b}[31merror\u{1b}[0m: \u{1b}[1munknown\u{1b}[0m\n"),
+            "{coloured:?}"
+        );
+        assert!(coloured.contains("  | \u{1b}[31m^^\u{1b}[0m\n"), "{coloured:?}");
+        let plain = ["\u{1b}[31m", "\u{1b}[1m", "\u{1b}[0m"]
+            .iter()
+            .fold(coloured, |text, code| text.replace(code, ""));
+        assert_eq!(plain, shown);
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
+use super::output::print_errors;
 use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::dns::{self, Kept, NameServers};
@@ -71,7 +72,7 @@ impl Serve {
     async fn serve(self, module: &FilterModule, revisions: Revisions) -> anyhow::Result<ExitCode> {
         let xds = self.xds.open().await?;
         let longest = xds.grace + SHUTDOWN_TIMEOUT;
-        let admin = self.admin.open().await?;
+        let admin_port = self.admin.open().await?;
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let documents = FileStore::new(&self.config);
@@ -80,7 +81,7 @@ impl Serve {
             // Serving nothing would look like serving an empty configuration to whoever waits for this process to be up. Proxies keep
             // what they have as long as no control plane answers.
             Err(OpenError::Load(LoadError::Invalid(diagnostics))) => {
-                eprintln!("{diagnostics}");
+                print_errors(diagnostics);
                 return Ok(ExitCode::from(1));
             }
             Err(OpenError::Load(error @ LoadError::Unavailable { .. })) => {
@@ -106,11 +107,11 @@ impl Serve {
         let context = Arc::new(xds.context(&cache, &fleets, shutdown.clone()));
         let xds = xds.serve(&context, module.routes(), &mut tasks)?;
         let loads = Arc::clone(&context.loads);
-        let admin =
-            admin.serve(Admin { store, cache, fleets, loads, shutdown: shutdown.clone() }, &mut tasks)?;
+        let clients = Arc::clone(&context.clients);
+        let admin = Admin { store, cache, fleets, clients, loads, shutdown: shutdown.clone() };
         let mut servers = JoinSet::new();
         servers.spawn(xds);
-        servers.spawn(admin);
+        servers.spawn(admin_port.serve(admin, &mut tasks)?);
 
         let ended = tokio::select! {
             signal = stop_signal() => signal.map(|name| info!(signal = name, "stopping")),

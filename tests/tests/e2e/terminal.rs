@@ -98,6 +98,10 @@ fn errors_in_documents_are_coloured_on_a_terminal_only() -> Result<()> {
         check.args(["check", folder]).env("TERM", "xterm").env_remove("NO_COLOR");
         let (status, shown) = terminal::run(check)?;
         assert_eq!(status.code(), Some(1), "{shown:?}");
+        ensure!(
+            shown.contains("\u{1b}[31merror\u{1b}[0m: ") && shown.contains("\u{1b}[31m^^^^^\u{1b}[0m"),
+            "{shown:?}"
+        );
         ensure!(shown.contains("did you mean `rules`"), "{shown:?}");
         Ok(())
     })
