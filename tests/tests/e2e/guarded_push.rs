@@ -122,7 +122,7 @@ fn a_control_plane_killed_in_the_middle_of_a_stopped_push_comes_back_with_what_w
         write_gateway(&stage, push, "")?;
         let envoys = [stage.envoy("one", "edge", KIND, None)?, stage.envoy("two", "edge", KIND, None)?];
         in_force(&stage, 2)?;
-        let load = envoys[0].load().start(&stage.client)?;
+        let load = envoys.first().context("no Envoy")?.load().start(&stage.client)?;
         let stopped = |stage: &Stage| {
             wait::until("the push to be stopped", || {
                 let (fleet, _) = status(stage)?;
