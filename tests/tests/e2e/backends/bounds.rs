@@ -56,6 +56,22 @@ fn requests_are_refused_where_the_queue_is_bounded() -> Result<()> {
 }
 
 #[test]
+fn second_attempts_stay_within_the_pools_bound() -> Result<()> {
+    Scene::play(|scene| {
+        let retry = ", retry: {attempts: 3, codes: [503], backoff: 1ms}";
+        let none = ", connectionPool: {maxRetries: 0}";
+        let pool = Pool::start(scene, &["e1"], retry, none)?;
+        pool.upstreams.answer_slowly("e1", 503, 20)?;
+        let before = pool.upstreams.requests("e1")?;
+        ensure!(crowd(&pool)?.count(503) == REQUESTS);
+        let made = pool.upstreams.requests("e1")? - before;
+        let withheld = stat(&pool, "upstream_rq_retry_overflow")?;
+        ensure!(made == u64::try_from(REQUESTS)? && withheld == made, "{made} attempts, {withheld} withheld");
+        Ok(())
+    })
+}
+
+#[test]
 fn second_attempts_stay_within_their_budget() -> Result<()> {
     Scene::play(|scene| {
         let retry = |budget: &str| format!(", retry: {{attempts: 3, codes: [503], backoff: 1ms{budget}}}");
