@@ -13,7 +13,9 @@ use crate::world::{TO_ALPHA, World};
 
 mod bytes;
 mod client_address;
+mod floods;
 mod http2;
+mod overload;
 
 /// Longer than any bound of these tests.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -14,6 +14,9 @@ use spillway_tests::wait;
 use crate::text::document;
 use crate::world::World;
 
+mod bad_ends;
+mod constant_load;
+mod grpc;
 mod versions;
 
 /// The name of the certificate that most tests are about.
@@ -107,9 +110,6 @@ impl Site {
         })
     }
 }
-
-/// What makes files bad.
-type Spoil<'a> = &'a dyn Fn() -> Result<()>;
 
 fn route(name: &str, parents: &str, backend: &str) -> String {
     let rules =
@@ -212,7 +212,7 @@ fn bytes_arrive_without_the_tls_around_them() -> Result<()> {
 }
 
 #[test]
-fn files_replaced_under_load_cost_no_request_and_bad_ones_change_nothing() -> Result<()> {
+fn files_replaced_under_load_cost_no_request() -> Result<()> {
     Scene::play(|scene| {
         let site = Site::start(scene, &[])?;
         let client = site.client(&site.https, SHOP)?;
@@ -242,35 +242,6 @@ fn files_replaced_under_load_cost_no_request_and_bad_ones_change_nothing() -> Re
             shown = new;
             answered(100)?;
         }
-
-        // Each bad end: what was in force stays, and it is told why.
-        let good = ["shop.crt", "shop.key"].map(|name| fs::read(site.file(name)));
-        let [certificate, key] = good;
-        let (certificate, key) = (certificate?, key?);
-        let bad: [(&str, &str, Spoil<'_>); 4] = [
-            ("certFile", "has expired, on ", &|| {
-                site.authority.issue_for("shop", &[SHOP], Lifetime::PAST).map(drop)
-            }),
-            ("keyFile", "does not fit the certificate", &|| {
-                fs::copy(site.file("wild.key"), site.file("shop.key")).map(drop).map_err(Into::into)
-            }),
-            ("keyFile", "cannot be read: No such file", &|| Ok(fs::remove_file(site.file("shop.key"))?)),
-            ("certFile", "has no certificate in PEM", &|| Ok(fs::write(site.file("shop.crt"), "soon")?)),
-        ];
-        for (field, reason, spoil) in bad {
-            spoil()?;
-            wait::until(reason, || {
-                let output = site.world.control_plane.output();
-                let line = output.lines().find(|line| line.contains(reason)).context("not logged")?;
-                ensure!(line.contains(field) && line.contains("\"shop\""), "{line}");
-                Ok(())
-            })?;
-            assert_eq!(client.connect()?.certificate, shown, "{reason}");
-            // An edit of documents meanwhile is served all the same.
-            fs::write(site.file("shop.crt"), &certificate)?;
-            fs::write(site.file("shop.key"), &key)?;
-        }
-        site.is_logged("are again what is in force", 1)?;
 
         // A certificate for another name changes which one clients are shown, without a change of any document.
         let new = site.authority.issue_for("wild", &["*.example.org", SHOP], Lifetime::NOW)?;
