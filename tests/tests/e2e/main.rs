@@ -34,6 +34,7 @@ mod make_before_break;
 mod many_keys;
 mod many_routes;
 mod proxyless;
+mod proxyless_fields;
 mod rate_limit;
 mod restart;
 mod route_key;
