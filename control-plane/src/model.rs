@@ -17,6 +17,7 @@ use crate::keychain::{Files, Keychain, Material};
 
 mod build;
 pub mod corpus;
+mod dependencies;
 pub mod hostname;
 
 /// A valid set of documents.

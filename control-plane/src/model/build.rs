@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Model;
+use super::dependencies::{Dependencies, Dependency};
 use crate::document::kind::{Gateway, Kind, Route, Spec};
 use crate::document::{Contents, Diagnostic, Document, MAX_PROBLEMS, Step, suggest_name};
 use crate::keychain::Keychain;
@@ -53,7 +54,7 @@ pub(super) struct Whole {
     pub(super) model: Model,
     pub(super) index: Index,
     /// On what the checks of each document depended.
-    pub(super) dependencies: BTreeMap<Kind, BTreeMap<String, Vec<Dependency>>>,
+    pub(super) dependencies: Dependencies,
 }
 
 /// Checks everything.
@@ -87,8 +88,7 @@ pub(super) fn whole<'c>(
     policy::route_keys(&mut check);
     for document in &all {
         check.document(document);
-        let names = whole.dependencies.entry(document.kind).or_default();
-        names.insert(document.name.clone(), check.take_dependencies());
+        whole.dependencies.set(document.kind, &document.name, check.take_dependencies());
     }
     // Whoever has to read a thousand errors is not helped by what follows from them.
     if check.diagnostics.is_empty() && diagnostics.is_empty() && !has_nameless {
@@ -159,15 +159,6 @@ impl Index {
             names.remove(name);
         }
     }
-}
-
-/// What a check looked at beside the document that it was about. Where that changes, it has to be done again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Dependency {
-    /// One document, or that there is none.
-    One(Kind, Box<str>),
-    /// Every document of a kind.
-    All(Kind),
 }
 
 /// The documents by name, and what was found.

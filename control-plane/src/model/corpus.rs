@@ -3,12 +3,13 @@
 //! What a check looked at is noted while it runs (see `build`), so which documents an edit affects is known and not guessed. As soon
 //! as anything might be wrong everything is checked from the start: errors come out the same either way.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Model;
-use super::build::{self, Dependency, Whole};
+use super::build::{self, Whole};
+use super::dependencies::Dependency;
 use crate::document::kind::{Kind, Spec, TargetKind};
 use crate::document::{Contents, Diagnostic, Document};
 use crate::keychain::{Keychain, Reading};
@@ -23,6 +24,26 @@ pub struct Corpus {
     whole: Whole,
     model: Arc<Model>,
     keychain: Keychain,
+}
+
+/// A change that leaves everything valid, but is not made before it is kept: dropped, it leaves no trace.
+#[derive(Debug)]
+pub struct Pending<'c> {
+    corpus: &'c mut Corpus,
+    changes: Changes,
+    model: Arc<Model>,
+    way: Way,
+}
+
+/// How it was found out that a change is valid.
+#[derive(Debug)]
+enum Way {
+    /// What it affects was checked. The index has the change already.
+    Step(Undo),
+    /// Everything was.
+    Whole(Box<Whole>),
+    /// It is kept.
+    Done,
 }
 
 /// Documents that a change takes away and brings, by kind and name.
@@ -63,33 +84,20 @@ impl Corpus {
         self.check_everything(changes, &Keychain::default()).err().unwrap_or_default()
     }
 
-    /// Says whether the documents would be valid with some files changed, and what they would mean.
-    pub fn check(&mut self, changes: &Changes) -> Result<Arc<Model>, Vec<Diagnostic>> {
-        match self.try_change(changes) {
-            Some((model, undo)) => {
-                self.undo(undo);
-                Ok(model)
-            }
-            None => self.check_everything(changes, &self.keychain).map(|whole| Arc::new(whole.model)),
-        }
+    /// Checks a change of some files: the documents that it leaves have to be valid all together. Otherwise says everything that is wrong with them.
+    pub fn begin(&mut self, changes: Changes) -> Result<Pending<'_>, Vec<Diagnostic>> {
+        let (model, way) = if let Some((model, undo)) = self.try_change(&changes) {
+            (model, Way::Step(undo))
+        } else {
+            let mut whole = self.check_everything(&changes, &self.keychain)?;
+            (Arc::new(std::mem::take(&mut whole.model)), Way::Whole(Box::new(whole)))
+        };
+        Ok(Pending { corpus: self, changes, model, way })
     }
 
     /// Changes some files, if all documents are valid then. Otherwise says everything that is wrong and changes nothing.
-    pub fn change(&mut self, changes: Changes) -> Result<&Arc<Model>, Vec<Diagnostic>> {
-        if let Some((model, _)) = self.try_change(&changes) {
-            self.model = model;
-        } else {
-            let mut whole = self.check_everything(&changes, &self.keychain)?;
-            self.model = Arc::new(std::mem::take(&mut whole.model));
-            self.whole = whole;
-        }
-        for (path, contents) in changes {
-            match contents {
-                Some(contents) => drop(self.files.insert(path, contents)),
-                None => drop(self.files.remove(&path)),
-            }
-        }
-        Ok(&self.model)
+    pub fn change(&mut self, changes: Changes) -> Result<Arc<Model>, Vec<Diagnostic>> {
+        Ok(self.begin(changes)?.keep())
     }
 
     fn check_everything(&self, changes: &Changes, keychain: &Keychain) -> Result<Whole, Vec<Diagnostic>> {
@@ -139,12 +147,9 @@ impl Corpus {
             return None;
         }
         model.fill(&self.keychain);
-        for (kind, name) in delta.old.keys().filter(|key| !delta.new.contains_key(*key)) {
-            let removed = self.whole.dependencies.get_mut(kind).and_then(|names| names.remove(name));
-            undo.dependencies.push((*kind, name.clone(), removed));
-        }
-        for (kind, name, found) in dependencies {
-            let replaced = self.whole.dependencies.entry(kind).or_default().insert(name.clone(), found);
+        let gone = delta.old.into_keys().filter(|key| !delta.new.contains_key(key));
+        for (kind, name, found) in gone.map(|(kind, name)| (kind, name, Vec::new())).chain(dependencies) {
+            let replaced = self.whole.dependencies.set(kind, &name, found);
             undo.dependencies.push((kind, name, replaced));
         }
         Some((Arc::new(model), undo))
@@ -152,21 +157,17 @@ impl Corpus {
 
     /// The documents that have to be checked: the new ones and those whose checks looked at a changed one.
     fn affected(&self, keys: &BTreeSet<(Kind, String)>, kinds: &BTreeSet<Kind>) -> Vec<Arc<Document>> {
-        let changed: HashSet<(Kind, &str)> = keys.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
-        let depends = |dependency: &Dependency| match dependency {
-            Dependency::One(kind, name) => changed.contains(&(*kind, name)),
-            Dependency::All(kind) => kinds.contains(kind),
-        };
-        let mut affected = Vec::new();
-        for (kind, names) in &self.whole.dependencies {
-            for (name, dependencies) in names {
-                if !changed.contains(&(*kind, name)) && dependencies.iter().any(depends) {
-                    affected.extend(self.whole.index.get(*kind, name).cloned());
-                }
+        let changed = keys.iter().map(|(kind, name)| Dependency::One(*kind, name.as_str().into()));
+        let mut affected = BTreeMap::new();
+        for looked_at in changed.chain(kinds.iter().map(|kind| Dependency::All(*kind))) {
+            for (kind, name) in self.whole.dependencies.on(&looked_at) {
+                affected.insert((*kind, &**name), self.whole.index.get(*kind, name));
             }
         }
-        affected.extend(keys.iter().filter_map(|(kind, name)| self.whole.index.get(*kind, name).cloned()));
-        affected
+        affected.extend(
+            keys.iter().map(|(kind, name)| ((*kind, name.as_str()), self.whole.index.get(*kind, name))),
+        );
+        affected.into_values().flatten().map(Arc::clone).collect()
     }
 
     fn undo(&mut self, Undo { documents, dependencies }: Undo) {
@@ -177,20 +178,46 @@ impl Corpus {
             }
         }
         for (kind, name, found) in dependencies.into_iter().rev() {
-            let names = self.whole.dependencies.entry(kind).or_default();
-            match found {
-                Some(found) => drop(names.insert(name, found)),
-                None => drop(names.remove(&name)),
+            self.whole.dependencies.set(kind, &name, found);
+        }
+    }
+}
+
+impl Pending<'_> {
+    /// What the documents mean with the change.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Makes the change.
+    pub fn keep(mut self) -> Arc<Model> {
+        if let Way::Whole(whole) = std::mem::replace(&mut self.way, Way::Done) {
+            self.corpus.whole = *whole;
+        }
+        self.corpus.model = Arc::clone(&self.model);
+        for (path, contents) in std::mem::take(&mut self.changes) {
+            match contents {
+                Some(contents) => drop(self.corpus.files.insert(path, contents)),
+                None => drop(self.corpus.files.remove(&path)),
             }
+        }
+        Arc::clone(&self.model)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Way::Step(undo) = std::mem::replace(&mut self.way, Way::Done) {
+            self.corpus.undo(undo);
         }
     }
 }
 
 /// What an index was before a change.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Undo {
     documents: Vec<(Kind, String, Option<Arc<Document>>)>,
-    dependencies: Vec<(Kind, String, Option<Vec<Dependency>>)>,
+    dependencies: Vec<(Kind, String, Vec<Dependency>)>,
 }
 
 impl Delta {

@@ -3,55 +3,49 @@
 //! Envoy takes the first route that matches, so the routes of a virtual host are sorted: by the most specific host, and then by [`precedence`]. A request that
 //! no rule for its own host matches may still match one for a wider host.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, header_value_option::HeaderAppendAction};
 use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost};
+use envoy_types::pb::google::protobuf::Any;
 
+use self::encoding::Host;
 use self::precedence::precedence;
 use crate::document::kind::{Listener, Match, Rule};
-use crate::model::{Attachment, hostname};
+use crate::model::Attachment;
 
 mod action;
 pub(crate) mod affinity;
 mod encoding;
+mod entry;
 mod filters;
+mod hosts;
 mod matching;
 mod precedence;
 mod tree;
 
-pub use self::encoding::any;
+pub use self::entry::{Entry, entries};
+pub(crate) use self::hosts::Hosts;
 
 /// Tells the upstream which key the filter found.
 pub const ROUTE_KEY_HEADER: &str = "x-route-key";
 
-/// Every host.
-const ANY_HOST: &str = "*";
-
-/// The route configuration called `name`, of a listener.
-pub fn route_config(name: &str, listener: &Listener, attachments: &[Attachment<'_>]) -> RouteConfiguration {
-    RouteConfiguration {
+/// The route configuration called `name`, of routes with what a listener has of each ([`entries`]), in the order of their names.
+pub fn route_config<'a>(
+    name: &str,
+    attached: impl IntoIterator<Item = (&'a Attachment<'a>, &'a [Entry])>,
+) -> Any {
+    let hosts =
+        Hosts::new(attached.into_iter().map(|(attachment, entries)| (&attachment.hostnames[..], entries)));
+    let shell = RouteConfiguration {
         name: name.to_owned(),
-        virtual_hosts: hosts_of(attachments)
-            .into_iter()
-            .map(|host| virtual_host(host, listener, attachments))
-            .collect(),
         request_headers_to_add: vec![route_key_header()],
         response_headers_to_add: limit_headers(),
         // `shop.example.com:8080` is the host `shop.example.com`.
         ignore_port_in_host_matching: true,
         ..RouteConfiguration::default()
-    }
-}
-
-/// The hosts of a listener that have rules of their own.
-pub(crate) fn hosts_of<'a>(attachments: &[Attachment<'a>]) -> BTreeSet<&'a str> {
-    attachments.iter().flat_map(|attachment| hosts(attachment)).collect()
-}
-
-fn hosts<'a>(attachment: &Attachment<'a>) -> Vec<&'a str> {
-    if attachment.hostnames.is_empty() { vec![ANY_HOST] } else { attachment.hostnames.clone() }
+    };
+    encoding::any(&shell, hosts.names().map(|host| virtual_host(host, &hosts)))
 }
 
 /// One match of one rule.
@@ -60,54 +54,60 @@ pub(crate) struct Candidate<'a> {
     /// The route's name.
     pub(crate) route: &'a str,
     pub(crate) rule: &'a Rule,
-    pub(crate) condition: Match,
+    pub(crate) condition: Cow<'a, Match>,
 }
 
-/// Everything that may serve a host (one of [`hosts_of`]), in the order of precedence.
-pub(crate) fn candidates<'a>(host: &str, attachments: &[Attachment<'a>]) -> Vec<Candidate<'a>> {
-    let mut candidates = Vec::new();
-    for attachment in attachments {
-        // A route may name several hosts that cover this one: the most specific counts.
-        let covering = hosts(attachment).into_iter().filter(|wide| covers(wide, host));
-        let Some(specificity) = covering.map(specificity).max() else { continue };
-        for rule in &attachment.route.rules {
-            for condition in matches(rule) {
-                let order = (Reverse(specificity), precedence(&condition));
-                candidates.push((order, Candidate { route: attachment.name, rule, condition }));
-            }
-        }
+/// The routes of a listener by host.
+pub(crate) fn hosts<'r, 'a>(attachments: &'r [Attachment<'a>]) -> Hosts<'a, &'r Attachment<'a>> {
+    Hosts::new(attachments.iter().map(|attachment| (&attachment.hostnames[..], attachment)))
+}
+
+/// Everything that may serve a host, in the order of precedence.
+pub(crate) fn candidates<'a>(host: &str, hosts: &Hosts<'a, &Attachment<'a>>) -> Vec<Candidate<'a>> {
+    in_order(hosts.serving(host), |attachment| candidates_of(attachment), |one| precedence(&one.condition))
+}
+
+/// The matches of a route, as written. A rule without matches matches everything.
+fn candidates_of<'a>(attachment: &Attachment<'a>) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
+    let (route, rules) = (attachment.name, &attachment.route.rules);
+    rules.iter().flat_map(move |rule| {
+        let any = rule.matches.is_empty().then(|| Cow::Owned(Match::default()));
+        let conditions = rule.matches.iter().map(Cow::Borrowed).chain(any);
+        conditions.map(move |condition| Candidate { route, rule, condition })
+    })
+}
+
+/// What more specific hosts have goes before what wider ones have, and each of these by precedence. What is still equal stays as it comes: routes by their
+/// names, and matches as written.
+fn in_order<S, I: IntoIterator>(
+    served: Vec<Vec<S>>,
+    of: impl Fn(S) -> I,
+    precedence: impl Fn(&I::Item) -> precedence::Precedence,
+) -> Vec<I::Item> {
+    let ordered = served.into_iter().map(|equal| {
+        let mut all: Vec<_> = equal.into_iter().flat_map(&of).collect();
+        all.sort_by_key(&precedence);
+        all
+    });
+    let mut ordered = ordered.collect::<Vec<_>>();
+    match ordered.as_mut_slice() {
+        [only] => std::mem::take(only),
+        _ => ordered.into_iter().flatten().collect(),
     }
-    // Stable, and routes come in the order of their names.
-    candidates.sort_by_key(|(order, _)| *order);
-    candidates.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// The routes as a tree where they are many, and as a list where they are few.
-fn virtual_host(host: &str, listener: &Listener, attachments: &[Attachment<'_>]) -> VirtualHost {
-    let routes: Vec<_> =
-        candidates(host, attachments).iter().map(|candidate| route(listener, candidate)).collect();
-    let matcher = tree::tree(&routes);
-    VirtualHost {
-        name: host.to_owned(),
-        domains: vec![host.to_owned()],
-        routes: if matcher.is_some() { Vec::new() } else { routes },
-        matcher,
-        ..VirtualHost::default()
+fn virtual_host<'a>(host: &str, hosts: &Hosts<'_, &'a [Entry]>) -> Host<'a> {
+    let routes = in_order(hosts.serving(host), |entries| entries, |entry| entry.precedence);
+    Host {
+        shell: VirtualHost {
+            name: host.to_owned(),
+            domains: vec![host.to_owned()],
+            ..VirtualHost::default()
+        },
+        leaves: tree::tree(&routes),
+        routes,
     }
-}
-
-fn covers(wide: &str, narrow: &str) -> bool {
-    wide == ANY_HOST || hostname::covers(wide, narrow)
-}
-
-/// An exact host before a wildcard, a longer wildcard before a shorter one.
-fn specificity(host: &str) -> (bool, usize) {
-    (!host.starts_with('*'), host.len())
-}
-
-/// A rule without matches matches everything.
-fn matches(rule: &Rule) -> Vec<Match> {
-    if rule.matches.is_empty() { vec![Match::default()] } else { rule.matches.clone() }
 }
 
 /// One route. Where it stands among others [`candidates`] says.

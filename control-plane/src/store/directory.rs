@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::ops::Bound;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub(super) type Files = BTreeMap<Arc<Path>, Arc<Seen>>;
 pub(super) struct Scan {
     pub(super) listing: Arc<Listing>,
     pub(super) files: Arc<Files>,
+    /// Whether there are symbolic links: what they lead to may change under names that say nothing about documents.
+    has_links: bool,
 }
 
 /// How far a file's time stamp has to lie back for a later change to be certain to give it another one: file systems count time in
@@ -130,17 +133,18 @@ pub(super) fn nothing_in(dir: &Path) -> Diagnostic {
 pub(super) fn scan(dir: &Path, known: &Files) -> io::Result<Scan> {
     let mut attempt = 1;
     loop {
-        let listing = list(dir)?;
+        let Walk { found, has_links, .. } = walk(dir)?;
+        let listing = Listing::from_iter(found);
         let files = read(&listing, known);
         // What was read belongs together only if it is all still there and the same.
         if attempt == MAX_ATTEMPTS || list(dir)? == listing {
-            return Ok(Scan { listing: Arc::new(listing), files: Arc::new(files) });
+            return Ok(Scan { listing: Arc::new(listing), files: Arc::new(files), has_links });
         }
         attempt += 1;
     }
 }
 
-/// Looks only at some files of which it is known that nothing else has changed. `None` if it takes a look at everything: a file is new
+/// Looks only at some paths of which it is known that nothing else has changed. `None` if it takes a look at everything: a file is new
 /// or gone, or is not simply a file.
 pub(super) fn glance(last: &Scan, paths: &BTreeSet<PathBuf>) -> Option<Scan> {
     let mut scan = last.clone();
@@ -148,7 +152,11 @@ pub(super) fn glance(last: &Scan, paths: &BTreeSet<PathBuf>) -> Option<Scan> {
         let metadata = fs::symlink_metadata(path).ok().filter(|m| m.is_file() && m.nlink() == 1)?;
         Some(Fingerprint::of(&metadata))
     };
-    for path in paths {
+    let (documents, others): (Vec<_>, Vec<_>) = paths.iter().partition(|path| is_document(path));
+    if !others.into_iter().all(|path| says_nothing(&scan, path)) {
+        return None;
+    }
+    for path in &documents {
         // It has to have been there, and as a file with one name.
         scan.listing.get(path.as_path())?.as_ref().ok()?;
         let fingerprint = look(path)?;
@@ -158,20 +166,45 @@ pub(super) fn glance(last: &Scan, paths: &BTreeSet<PathBuf>) -> Option<Scan> {
         Arc::make_mut(&mut scan.files).insert(path, Arc::new(seen));
     }
     let size: u64 = scan.listing.values().flatten().map(|fingerprint| fingerprint.length).sum();
-    let unchanged = |path: &PathBuf| {
+    let unchanged = |path: &&PathBuf| {
         scan.listing.get(path.as_path()).is_some_and(|known| known.as_ref().ok() == look(path).as_ref())
     };
-    (size <= MAX_TOTAL_BYTES as u64 && paths.iter().all(unchanged)).then_some(scan)
+    (size <= MAX_TOTAL_BYTES as u64 && documents.iter().all(unchanged)).then_some(scan)
+}
+
+/// Whether what happens to a path that is no document's can't matter to any: it is a plain file, such as editors leave for a moment, or gone, and it was not where
+/// documents are.
+fn says_nothing(scan: &Scan, path: &Path) -> bool {
+    if scan.has_links {
+        return false;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.is_file() && metadata.nlink() == 1,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let next = scan.listing.range::<Path, _>((Bound::Included(path), Bound::Unbounded)).next();
+            next.is_none_or(|(next, _)| !next.starts_with(path))
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether documents are looked for in files of this name.
+pub(super) fn is_document(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 fn read(listing: &Listing, known: &Files) -> Files {
     let mut rest = MAX_TOTAL_BYTES as u64;
+    // Both are in the order of paths, which take long to compare: each is looked at once.
+    let mut known = known.iter().peekable();
     let files = listing.iter().map(|(path, state)| {
+        while known.next_if(|(other, _)| *other < path).is_some() {}
+        let known = known.next_if(|(other, _)| *other == path);
         let seen = match state {
             Ok(fingerprint) => match rest.checked_sub(fingerprint.length.min(MAX_BYTES as u64)) {
                 Some(left) => {
                     rest = left;
-                    let seen = known.get(path).filter(|seen| seen.is(fingerprint));
+                    let seen = known.map(|(_, seen)| seen).filter(|seen| seen.is(fingerprint));
                     seen.map_or_else(|| Arc::new(read_one(path, *fingerprint)), Arc::clone)
                 }
                 None => Arc::new(Seen::unread(
@@ -228,10 +261,14 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
 
 /// The files of a directory with documents in them, and their states.
 pub(super) fn list(dir: &Path) -> io::Result<Listing> {
-    let mut walk = Walk { listing: Listing::new(), seen: HashSet::new(), entries: 0 };
+    Ok(walk(dir)?.found.into_iter().collect())
+}
+
+fn walk(dir: &Path) -> io::Result<Walk> {
+    let mut walk = Walk { found: Vec::new(), has_links: false, seen: HashSet::new(), entries: 0 };
     walk.seen.insert(identity(&fs::metadata(dir)?));
     walk.directory(dir, 0)?;
-    Ok(walk.listing)
+    Ok(walk)
 }
 
 /// What makes the directory at a path this one and not another that took its place.
@@ -244,7 +281,9 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 struct Walk {
-    listing: Listing,
+    /// In the order of paths.
+    found: Vec<(Arc<Path>, Result<Fingerprint, String>)>,
+    has_links: bool,
     /// Files and directories that were met, so that what several links lead to is read once and a loop of links ends.
     seen: HashSet<(u64, u64)>,
     entries: usize,
@@ -254,7 +293,9 @@ impl Walk {
     fn directory(&mut self, dir: &Path, depth: usize) -> io::Result<()> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir)? {
-            names.push(entry?.file_name());
+            let entry = entry?;
+            self.has_links |= entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            names.push(entry.file_name());
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
                 return Err(io::Error::other(format!(
@@ -273,21 +314,20 @@ impl Walk {
     }
 
     fn entry(&mut self, path: PathBuf, depth: usize) -> io::Result<()> {
-        let is_document = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_document = is_document(&path);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {
                 if !self.seen.insert(identity(&metadata)) {
                     return Ok(());
                 }
                 if depth >= MAX_DEPTH {
-                    self.listing
-                        .insert(path.into(), Err(format!("directories nest deeper than {MAX_DEPTH} levels")));
+                    let why = format!("directories nest deeper than {MAX_DEPTH} levels");
+                    self.found.push((path.into(), Err(why)));
                     return Ok(());
                 }
                 match self.directory(&path, depth + 1) {
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        self.listing
-                            .insert(path.into(), Err(format!("the directory cannot be read: {error}")));
+                        self.found.push((path.into(), Err(format!("the directory cannot be read: {error}"))));
                         Ok(())
                     }
                     // It went away meanwhile.
@@ -298,19 +338,19 @@ impl Walk {
             _ if !is_document => Ok(()),
             Ok(metadata) if metadata.is_file() => {
                 if self.seen.insert(identity(&metadata)) {
-                    self.listing.insert(path.into(), Ok(Fingerprint::of(&metadata)));
+                    self.found.push((path.into(), Ok(Fingerprint::of(&metadata))));
                 }
                 Ok(())
             }
             // A pipe would be waited on for ever.
             Ok(_) => {
-                self.listing.insert(path.into(), Err("not a regular file".into()));
+                self.found.push((path.into(), Err("not a regular file".into())));
                 Ok(())
             }
             // Went away since it was listed, or a link that leads nowhere.
             Err(error) => {
                 if fs::symlink_metadata(&path).is_ok() {
-                    self.listing.insert(path.into(), Err(format!("cannot be read: {error}")));
+                    self.found.push((path.into(), Err(format!("cannot be read: {error}"))));
                 }
                 Ok(())
             }

@@ -11,7 +11,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::directory;
+use super::directory::{self, is_document};
 
 /// How long a file that somebody still has open for writing is waited for, from the last write. Whoever stops for longer is taken to
 /// be finished: not every way of writing tells when it is over.
@@ -124,17 +124,13 @@ impl Watcher {
         self.unfinished.values().max().map(|last| *last + WRITER_PATIENCE)
     }
 
-    /// Hidden files have no documents; about other than files with documents it is not known what they may mean.
+    /// Hidden files have no documents, but `..data` is what the links of a mounted `ConfigMap` lead through.
     fn touch(&mut self, path: &Path) {
-        let is_hidden = path.file_name().is_some_and(|name| {
-            let name = name.as_encoded_bytes();
-            // `..data` is what a ConfigMap's links lead through.
-            name.starts_with(b".") && !name.starts_with(b"..")
-        });
-        if is_document(path) && !is_hidden {
-            self.touched.as_mut().map(|touched| touched.insert(path.to_owned()));
-        } else if !is_hidden {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b"..") {
             self.touched = None;
+        } else if !name.starts_with(b".") {
+            self.touched.as_mut().map(|touched| touched.insert(path.to_owned()));
         }
     }
 
@@ -177,8 +173,4 @@ impl Watcher {
         }
         true
     }
-}
-
-fn is_document(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }

@@ -61,14 +61,14 @@ fn accepts(listener: &Listener, host: &str) -> bool {
 
 /// The first rule in the order of precedence whose match holds.
 pub(super) fn find<'a>(attachments: &[Attachment<'a>], request: &Request) -> Option<Matched<'a>> {
-    let hosts = route::hosts_of(attachments);
-    let covering = hosts.into_iter().filter(|host| *host == "*" || hostname::covers(host, &request.host));
+    let hosts = route::hosts(attachments);
+    let covering = hosts.names().filter(|host| *host == "*" || hostname::covers(host, &request.host));
     // As Envoy looks for a virtual host: the exact one, then the longest wildcard.
     let host = covering.max_by_key(|host| (!host.starts_with('*'), host.len()))?;
-    let candidates = route::candidates(host, attachments);
+    let candidates = route::candidates(host, &hosts);
     candidates.into_iter().find(|candidate| holds(&candidate.condition, request)).map(|candidate| {
         let Candidate { route, rule, condition } = candidate;
-        Matched { route, rule, host: host.to_owned(), condition }
+        Matched { route, rule, host: host.to_owned(), condition: condition.into_owned() }
     })
 }
 

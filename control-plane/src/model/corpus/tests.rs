@@ -100,10 +100,10 @@ proptest! {
             let fresh = build::whole(files.values().map(AsRef::as_ref), &Keychain::default());
             let fresh = fresh.as_ref().map(|whole| &whole.model).map_err(Vec::as_slice);
             let before = shown(Ok(corpus.model()));
-            let checked = corpus.check(&edit);
+            let checked = corpus.begin(edit.clone()).map(|pending| Arc::clone(pending.model()));
             prop_assert_eq!(shown(checked.as_deref().map_err(Vec::as_slice)), shown(fresh));
             prop_assert_eq!(shown(Ok(corpus.model())), before);
-            let changed = corpus.change(edit).map(Arc::clone);
+            let changed = corpus.change(edit);
             prop_assert_eq!(shown(changed.as_deref().map_err(Vec::as_slice)), shown(fresh));
         }
     }
@@ -119,5 +119,5 @@ fn an_edit_is_checked_without_checking_everything() {
     corpus.undo(undo);
     // A route refers to it under its old name.
     assert!(corpus.try_change(&edit(&backend.replace("name: a", "name: z"))).is_none());
-    assert_eq!(corpus.check(&edit(&backend.replace("name: a", "name: z"))).unwrap_err().len(), 1);
+    assert_eq!(corpus.begin(edit(&backend.replace("name: a", "name: z"))).unwrap_err().len(), 1);
 }

@@ -1,4 +1,5 @@
 use envoy_types::pb::envoy::config::route::v3::{RouteMatch, route_match::PathSpecifier};
+use prost::Message as _;
 
 use super::*;
 use crate::model::Model;
@@ -7,10 +8,15 @@ use crate::resource::tests::model;
 const A: (&str, &str, &str) = ("Backend", "a", "{endpoints: []}");
 const B: (&str, &str, &str) = ("Backend", "b", "{endpoints: []}");
 
-fn rendered(model: &Model) -> RouteConfiguration {
+fn rendered(model: &Model) -> Any {
     let listener = &model.gateways["edge"].listeners[0];
     let attachments: Vec<_> = model.routes_of("edge", listener).collect();
-    route_config("edge/web", listener, &attachments)
+    let entries: Vec<_> = attachments.iter().map(|attachment| entries(listener, attachment)).collect();
+    route_config("edge/web", attachments.iter().zip(entries.iter().map(Vec::as_slice)))
+}
+
+fn decoded(any: &Any) -> RouteConfiguration {
+    RouteConfiguration::decode(any.value.as_slice()).unwrap()
 }
 
 /// Routes called `one`, `two` and so on, attached to one listener; each is given as what its spec has beside parentRefs.
@@ -20,6 +26,10 @@ pub(super) fn routes(specs: &[&str]) -> RouteConfiguration {
 
 /// The same of a listener on a port.
 pub(super) fn routes_on(port: u16, specs: &[&str]) -> RouteConfiguration {
+    decoded(&any_of(port, specs))
+}
+
+fn any_of(port: u16, specs: &[&str]) -> Any {
     let gateway = format!("{{fleet: edge, listeners: [{{name: web, port: {port}, protocol: HTTP}}]}}");
     let specs: Vec<_> =
         specs.iter().map(|spec| format!("{{parentRefs: [{{name: edge}}], {spec}}}")).collect();
@@ -173,9 +183,14 @@ fn expressions_stand_between_exact_paths_and_prefixes() {
 
 /// So many routes on paths of their own, and one for everything else.
 pub(super) fn many_routes(count: usize) -> RouteConfiguration {
+    decoded(&rendered_many(count))
+}
+
+/// The same as it is sent.
+pub(super) fn rendered_many(count: usize) -> Any {
     let rule = |n: usize| {
         format!("{{name: r{n}, matches: [{{path: {{value: /service-{n}}}}}], backendRefs: [{{name: a}}]}}")
     };
     let rules: Vec<_> = (0..count).map(rule).collect();
-    routes(&[&format!("rules: [{}, {{name: rest, backendRefs: [{{name: b}}]}}]", rules.join(", "))])
+    any_of(80, &[&format!("rules: [{}, {{name: rest, backendRefs: [{{name: b}}]}}]", rules.join(", "))])
 }

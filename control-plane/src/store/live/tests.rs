@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::document::kind::Kind;
+use crate::store::Key;
 use crate::store::Raw;
 use crate::store::difference::Action;
 

@@ -160,3 +160,29 @@ fn the_examples_are_valid() {
         assert!(!model.gateways.is_empty(), "{}", dir.display());
     }
 }
+
+#[test]
+fn what_programs_leave_beside_documents_is_no_reason_to_look_at_everything() {
+    let dir = directory(&[("a.yaml", GATEWAY), ("b.txt", "")]);
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("x")).unwrap();
+    write(&path("x"), "c.yaml", &backend("c"));
+    let scan = || directory::scan(dir.path(), &Files::new()).unwrap();
+    let glance = |scan: &directory::Scan, names: &[&str]| {
+        let found = directory::glance(scan, &names.iter().map(|name| path(name)).collect());
+        found.map(|scan| scan.files.values().map(|seen| seen.contents.documents.len()).sum::<usize>())
+    };
+    let before = scan();
+    write(dir.path(), "a.yaml", &format!("{GATEWAY}---\n{}", backend("a")));
+    assert_eq!(glance(&before, &["a.yaml", "b.txt", "draft"]), Some(3));
+    // A directory, in its place or gone, may have documents; so may a file that is new.
+    assert_eq!(glance(&before, &["a.yaml", "x"]), None);
+    fs::rename(path("x"), path(".x")).unwrap();
+    assert_eq!(glance(&before, &["x"]), None);
+    assert_eq!(glance(&before, &["x.d"]), Some(2), "no document was there");
+    write(dir.path(), "d.yaml", &backend("d"));
+    assert_eq!(glance(&before, &["d.yaml"]), None);
+    // A link may lead to any file.
+    symlink("b.txt", path("e.yaml")).unwrap();
+    assert_eq!(glance(&scan(), &["b.txt"]), None);
+}

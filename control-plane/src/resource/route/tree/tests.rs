@@ -2,9 +2,10 @@ use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use proptest::prelude::*;
-use prost::Message as _;
 
 use super::*;
+use crate::document::kind::Match;
+use crate::resource::route::precedence::precedence;
 
 /// What Envoy asks of a route, for those matches that are made here; the path with its query, and the only header.
 fn holds(route: &Route, path: &str, header: bool) -> bool {
@@ -83,7 +84,8 @@ proptest! {
     ) {
         let routes: Vec<_> =
             routes.into_iter().enumerate().map(|(name, (path, conditional))| route(name, path, conditional)).collect();
-        if let Some(leaves) = leaves(&routes) {
+        let reaches: Vec<_> = routes.iter().map(Reach::of).collect();
+        if let Some(leaves) = leaves(reaches.iter()) {
             for (path, rest, header) in &paths {
                 let path = format!("{path}{rest}");
                 prop_assert_eq!(found(&leaves, &routes, &path, *header), first(&routes, &path, *header), "{}", path);
@@ -101,7 +103,8 @@ fn ten_thousand_paths_are_leaves_of_their_own() {
     let mut routes: Vec<_> =
         (0..10_000).map(|n| route(n, elements(format!("/service-{n}")), false)).collect();
     routes.push(route(10_000, PathSpecifier::Prefix("/".into()), false));
-    let leaves = leaves(&routes).unwrap();
+    let reaches: Vec<_> = routes.iter().map(Reach::of).collect();
+    let leaves = leaves(reaches.iter()).unwrap();
     assert_eq!(leaves.by_key.len(), 10_001);
     // Its own route; those of /service-7 and so on, of which this is no element; and the one for everything.
     assert_eq!(leaves.by_key["/service-77"], [77, 10_000]);
@@ -121,7 +124,8 @@ fn what_no_leaf_can_reach_is_not_repeated_in_it() {
         route(3, PathSpecifier::Path("/a".into()), false),
         route(4, PathSpecifier::Prefix("/".into()), false),
     ];
-    let leaves = leaves(&routes).unwrap();
+    let reaches: Vec<_> = routes.iter().map(Reach::of).collect();
+    let leaves = leaves(reaches.iter()).unwrap();
     assert_eq!(leaves.by_key["/a/b/c"], [0, 1, 2], "below /a everything ends at the route for /a");
     assert_eq!(leaves.by_key["/a/b"], [1, 2]);
     assert_eq!(leaves.by_key["/a"], [2, 3, 4], "/ab comes here, too");
@@ -133,21 +137,14 @@ fn a_tree_that_would_multiply_stays_a_list_and_a_short_list_does_too() {
     let elements = |n: usize| PathSpecifier::PathSeparatedPrefix(format!("/{n}"));
     let below = (0..100).map(|n| route(n, elements(n), false));
     let above = (100..200).map(|n| route(n, PathSpecifier::Prefix("/".into()), true));
-    let routes: Vec<_> = below.chain(above).collect();
+    let entry = |route: Route| Entry {
+        precedence: precedence(&Match::default()),
+        reach: Reach::of(&route),
+        bytes: Box::default(),
+    };
+    let entries: Vec<_> = below.chain(above).map(entry).collect();
+    let routes: Vec<_> = entries.iter().collect();
     assert_eq!(tree(&routes), None);
     assert!(tree(&routes[..=FEW]).is_some());
     assert_eq!(tree(&routes[..FEW]), None);
-}
-
-#[test]
-fn paths_that_begin_with_no_key_get_what_can_be_told_by_no_beginning() {
-    let regex = PathSpecifier::SafeRegex(RegexMatcher { regex: ".*a".into(), ..RegexMatcher::default() });
-    let mut routes: Vec<_> =
-        (0..FEW).map(|n| route(n, PathSpecifier::Path(format!("/{n}")), false)).collect();
-    assert!(tree(&routes).is_none());
-    routes.push(route(FEW, regex, false));
-    let matcher = tree(&routes).unwrap();
-    let Some(on_match::OnMatch::Action(action)) = matcher.on_no_match.unwrap().on_match else { panic!() };
-    let list = RouteList::decode(action.typed_config.unwrap().value.as_slice()).unwrap();
-    assert_eq!(list.routes, routes[FEW..]);
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::*;
+use crate::store::journal::Journal;
 
 #[test]
 fn an_interrupted_change_is_finished_at_the_next_start() {
