@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{PREFIX, openapi};
 use crate::cache::Cache;
+use crate::discovery::clients::Clients;
 use crate::fleet::Fleets;
 use crate::load::Loads;
 use crate::store::Store;
@@ -51,6 +52,8 @@ pub struct Admin {
     pub cache: Arc<Cache>,
     /// The proxies.
     pub fleets: Fleets,
+    /// Their streams.
+    pub clients: Arc<Clients>,
     /// What proxies report about their upstreams.
     pub loads: Arc<Loads>,
     /// Ends event streams.

@@ -241,7 +241,8 @@ impl Link {
 
     /// The proxy has this version in force; `refuses` says whether it still refuses something else of this kind.
     pub fn accepted(&self, kind: Kind, version: &Version, refuses: bool) {
-        self.registry.figures.accepted(kind);
+        let latency = self.proxy.change(|standing| standing.answered(kind, version));
+        self.registry.figures.accepted(kind, latency);
         if !refuses {
             self.registry.refusals.clear(&self.proxy.node, kind);
         }
@@ -250,6 +251,7 @@ impl Link {
 
     /// The proxy has refused something; it keeps what it had.
     pub fn refused(&self, kind: Kind, refused: Refused) {
+        self.proxy.change(|standing| standing.answered(kind, &refused.version));
         self.registry.figures.refused(kind);
         self.registry.refusals.record(&self.proxy.node, kind, refused.clone());
         self.update(|standing| standing.refused(kind, refused));

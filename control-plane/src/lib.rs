@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod dns;
 pub mod document;
 pub mod fleet;
+pub mod histogram;
 pub mod keychain;
 pub mod load;
 mod looks;

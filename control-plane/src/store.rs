@@ -23,6 +23,7 @@ pub mod change;
 mod composition;
 pub mod difference;
 mod directory;
+pub mod figures;
 mod history;
 mod journal;
 mod live;
@@ -35,6 +36,7 @@ pub use self::accepted::{Accepted, Key, Stored};
 pub use self::change::{Applied, ApplyError, Change, Raw};
 use self::directory::Files;
 pub(crate) use self::directory::NONBLOCK;
+pub use self::figures::Figures;
 pub use self::history::LogError;
 pub use self::live::DirectoryStore;
 pub use self::revision::{Kept, Origin, Revision};
@@ -69,6 +71,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the documents of a revision meant, if they are kept; the error is [`ApplyError::NoRevision`]. For comparing revisions.
     fn model_at(&self, revision: u64) -> Result<Arc<Model>, ApplyError>;
+
+    /// How changes come into force.
+    fn figures(&self) -> &Figures;
 
     /// Which revisions are kept, and where.
     fn kept(&self) -> Kept;

@@ -1,7 +1,4 @@
-//! `/metrics`, in the text format of Prometheus:
-//! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
-
-use std::fmt::Write as _;
+//! `/metrics`: what this process counts.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,8 +10,12 @@ use crate::api::problem::Problem;
 use crate::fleet::figures::{Builds, Figures};
 use crate::fleet::{FleetView, PushView};
 use crate::model::Model;
+use crate::store;
 
+mod family;
 mod process;
+
+use self::family::Families;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -22,59 +23,28 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     let admin = context.admin;
     // With thousands of proxies this takes a while.
-    let text = blocking(move || Ok(text(&admin))).await?;
+    let text = blocking(move || Ok(families(&admin).text())).await?;
     Ok(answer(StatusCode::OK, TEXT, text))
 }
 
-/// Families of metrics, written one after the other.
-#[derive(Default)]
-struct Families(String);
-
-impl Families {
-    /// Begins a family; its samples follow.
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Family { text: &mut self.0, name }
-    }
-
-    fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
-        self.family(name, "counter", help)
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
-        self.family(name, "gauge", help)
-    }
-}
-
-struct Family<'a> {
-    text: &'a mut String,
-    name: &'static str,
-}
-
-impl Family<'_> {
-    fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) -> &mut Self {
-        self.text.push_str(self.name);
-        for (at, (label, value)) in labels.iter().enumerate() {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.text, "{}{label}=\"{value}\"", if at == 0 { '{' } else { ',' });
-        }
-        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
-        self
-    }
-}
-
-fn text(admin: &Admin) -> String {
+/// Everything there is to count, in the order in which it is shown.
+fn families(admin: &Admin) -> Families {
     let mut families = Families::default();
     families
         .gauge("spillway_build_info", "The version that runs.")
-        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], true);
     documents(&mut families, admin);
     certificates(&mut families, &admin.store.latest().model);
     snapshots(&mut families, admin);
+    store(&mut families, admin.store.figures());
     pushes(&mut families, admin.fleets.figures());
+    latencies(&mut families, admin.fleets.figures());
+    families
+        .gauge("spillway_streams", "Open streams of discovery services.")
+        .sample(&[], admin.clients.count());
     proxies(&mut families, &admin.fleets.view());
     process::families(&mut families);
-    families.0
+    families
 }
 
 fn documents(families: &mut Families, admin: &Admin) {
@@ -87,6 +57,21 @@ fn documents(families: &mut Families, admin: &Admin) {
         let count = accepted.documents.keys().filter(|(of_kind, _)| *of_kind == kind).count();
         family.sample(&[("kind", kind.name())], count);
     }
+}
+
+fn store(families: &mut Families, figures: &store::Figures) {
+    families
+        .histogram("spillway_debounce_seconds", "From a change in the directory until it had been read.")
+        .sample(&[], figures.debounce.read());
+    families
+        .histogram("spillway_store_lag_seconds", "From a change in the directory until it was in force.")
+        .sample(&[], figures.lag.read());
+    families
+        .counter("spillway_document_refusals_total", "How often a changed directory was not valid.")
+        .sample(&[], figures.refusals());
+    families
+        .gauge("spillway_documents_invalid", "1 while what stands in the directory is not in force.")
+        .sample(&[], figures.is_refused());
 }
 
 fn certificates(families: &mut Families, model: &Model) {
@@ -145,6 +130,16 @@ fn pushes(families: &mut Families, figures: &Figures) {
     }
 }
 
+fn latencies(families: &mut Families, figures: &Figures) {
+    let mut latencies = families
+        .histogram("spillway_ack_seconds", "From sending a response until the proxy had accepted it.");
+    for kind in crate::resource::Kind::ALL {
+        if let Some(times) = figures.latencies(kind) {
+            latencies.sample(&[("type", type_name(kind.type_url()))], times);
+        }
+    }
+}
+
 fn proxies(families: &mut Families, fleets: &[FleetView]) {
     let mut connected = families.gauge("spillway_proxies", "Proxies with an open stream.");
     for view in fleets {
@@ -172,23 +167,11 @@ fn proxies(families: &mut Families, fleets: &[FleetView]) {
         .gauge("spillway_push_stopped", "1 while a refusal by a proxy that tries it first stops a revision.");
     for view in fleets {
         let is_stopped = matches!(view.push, PushView::Stopped { .. });
-        stopped.sample(&[("fleet", &view.fleet)], u8::from(is_stopped));
+        stopped.sample(&[("fleet", &view.fleet)], is_stopped);
     }
 }
 
 /// The last part of a type URL, such as `Listener`.
 fn type_name(type_url: &str) -> &str {
     type_url.rsplit('.').next().unwrap_or(type_url)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_escaped() {
-        let mut families = Families::default();
-        families.gauge("g", "Help.").sample(&[], 1).sample(&[("a", "x\"y\\z\n"), ("b", "")], 2.5);
-        assert_eq!(families.0, "# HELP g Help.\n# TYPE g gauge\ng 1\ng{a=\"x\\\"y\\\\z\\n\",b=\"\"} 2.5\n");
-    }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::histogram::{Histogram, Times};
 use crate::resource::Kind;
 
 /// Counters that only grow, but for the time of the last build.
@@ -11,20 +12,23 @@ pub struct Figures {
     builds: AtomicU64,
     nanoseconds: AtomicU64,
     last: AtomicU64,
-    sent: PerKind,
-    accepted: PerKind,
-    refused: PerKind,
+    sent: PerKind<AtomicU64>,
+    accepted: PerKind<AtomicU64>,
+    refused: PerKind<AtomicU64>,
+    latencies: PerKind<Histogram>,
 }
 
 #[derive(Debug, Default)]
-struct PerKind([AtomicU64; Kind::ALL.len()]);
+struct PerKind<T>([T; Kind::ALL.len()]);
 
-impl PerKind {
-    fn of(&self, kind: Kind) -> Option<&AtomicU64> {
+impl<T> PerKind<T> {
+    fn of(&self, kind: Kind) -> Option<&T> {
         let at = Kind::ALL.iter().position(|known| *known == kind)?;
         self.0.get(at)
     }
+}
 
+impl PerKind<AtomicU64> {
     fn count(&self, kind: Kind) {
         if let Some(counter) = self.of(kind) {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -71,8 +75,12 @@ impl Figures {
         self.sent.count(kind);
     }
 
-    pub(super) fn accepted(&self, kind: Kind) {
+    /// `latency` is how long it took since the response was sent, if it was on this stream.
+    pub(super) fn accepted(&self, kind: Kind, latency: Option<Duration>) {
         self.accepted.count(kind);
+        if let Some((latencies, latency)) = self.latencies.of(kind).zip(latency) {
+            latencies.observe(latency);
+        }
     }
 
     pub(super) fn refused(&self, kind: Kind) {
@@ -84,6 +92,11 @@ impl Figures {
         let duration = |value: &AtomicU64| Duration::from_nanos(value.load(Ordering::Relaxed));
         let count = self.builds.load(Ordering::Relaxed);
         Builds { count, total: duration(&self.nanoseconds), last: duration(&self.last) }
+    }
+
+    /// How long proxies take from when a response is handed to the connection until they have accepted it.
+    pub fn latencies(&self, kind: Kind) -> Option<Times> {
+        self.latencies.of(kind).map(Histogram::read)
     }
 
     /// What went to proxies and came back.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
@@ -91,8 +91,17 @@ pub(crate) struct TypeStanding {
     pub(crate) accepted: Option<(SystemTime, Version)>,
     /// What it refuses. Boxed, because it is rare.
     pub(crate) refused: Option<Box<Refusal>>,
+    /// What it has not answered, in the order in which it was sent. The stream sends no more than a few without an answer.
+    unanswered: Vec<Unanswered>,
     /// When any of these changed last.
     pub(super) since: SystemTime,
+}
+
+/// A response that was sent.
+#[derive(Debug, Clone)]
+struct Unanswered {
+    version: Version,
+    at: Instant,
 }
 
 /// What a proxy has refused, and when.
@@ -115,7 +124,7 @@ impl Proxy {
         }
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Standing) -> bool) -> bool {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Standing) -> T) -> T {
         change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -192,7 +201,13 @@ impl Standing {
         let now = SystemTime::now();
         let at = self.types.partition_point(|(known, _)| *known < kind);
         if self.types.get(at).is_none_or(|(known, _)| *known != kind) {
-            let standing = TypeStanding { sent: None, accepted: None, refused: None, since: now };
+            let standing = TypeStanding {
+                sent: None,
+                accepted: None,
+                refused: None,
+                unanswered: Vec::new(),
+                since: now,
+            };
             self.types.reserve_exact(1);
             self.types.insert(at, (kind, standing));
         }
@@ -216,8 +231,21 @@ impl Standing {
         self.change(kind, |standing, _| {
             let changed = standing.sent.as_ref() != Some(version);
             standing.sent = Some(Arc::clone(version));
+            standing.unanswered.reserve_exact(1);
+            standing.unanswered.push(Unanswered { version: Arc::clone(version), at: Instant::now() });
             changed
         })
+    }
+
+    /// It has answered the response with this version, and with it those before; how long that took, unless it was never sent.
+    pub(super) fn answered(&mut self, kind: Kind, version: &Version) -> Option<Duration> {
+        let (_, standing) = self.types.iter_mut().find(|(known, _)| *known == kind)?;
+        let at = standing.unanswered.iter().position(|sent| sent.version == *version)?;
+        let sent = standing.unanswered.drain(..=at).next_back()?;
+        if standing.unanswered.is_empty() {
+            standing.unanswered = Vec::new();
+        }
+        Some(sent.at.elapsed())
     }
 
     pub(super) fn accepted(&mut self, kind: Kind, version: &Version, refuses: bool) -> bool {

@@ -183,3 +183,21 @@ fn what_was_refused_on_an_earlier_stream_is_still_refused() {
     link.accepted(Kind::Route, &"4".into(), false);
     assert!(fleets.refused_by(&node("a")).is_empty());
 }
+
+#[test]
+fn the_time_of_an_acceptance_is_counted_once_for_each_response() {
+    let fleets = Fleets::default();
+    let link = fleets.connected(&node("a"), None);
+    let count = |kind| fleets.figures().latencies(kind).unwrap().count;
+    for version in ["1", "2", "3"] {
+        link.sent(Kind::Route, &version.into());
+    }
+    // Who asks for the state of the world may answer the newest alone.
+    link.accepted(Kind::Route, &"2".into(), false);
+    assert_eq!((count(Kind::Route), count(Kind::Cluster)), (1, 0));
+    link.accepted(Kind::Route, &"1".into(), false);
+    assert_eq!(count(Kind::Route), 1, "it was before the other");
+    link.refused(Kind::Route, refused("3"));
+    link.accepted(Kind::Route, &"3".into(), false);
+    assert_eq!(count(Kind::Route), 1, "a refusal is no acceptance, and the last word about a response");
+}

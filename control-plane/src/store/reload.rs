@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::directory::{self, Listing, Scan};
 use super::live::{DirectoryStore, Outcome};
 use super::watcher::Watcher;
-use super::{Diagnostics, LoadError};
+use super::{Diagnostics, LoadError, Store as _};
 use crate::document::Diagnostic;
 use crate::document::kind::Kind;
 
@@ -71,7 +71,8 @@ struct Found {
 
 impl Reload {
     async fn after_notification(&mut self, watcher: &mut Watcher) {
-        let mut latest = Instant::now() + MAX_WAIT;
+        let mut noticed = Instant::now();
+        let mut latest = noticed + MAX_WAIT;
         loop {
             // Each further change starts the quiet time anew, up to a limit.
             while timeout_at((Instant::now() + QUIET).min(latest), watcher.changed()).await.is_ok() {}
@@ -86,20 +87,22 @@ impl Reload {
             let found = self.look(watcher.take_changed()).await;
             sleep(SETTLE).await;
             if !watcher.drain() {
-                return self.accept(found).await;
+                return self.accept(found, noticed).await;
             }
             // Whatever began while files were read may have been read by half. What was complete need not wait for ever.
             if watcher.unfinished_until().is_none() && Instant::now() >= latest {
-                self.accept(found).await;
-                latest = Instant::now() + MAX_WAIT;
+                self.accept(found, noticed).await;
+                noticed = Instant::now();
+                latest = noticed + MAX_WAIT;
             }
         }
     }
 
     async fn if_different(&mut self, watcher: &mut Watcher) {
+        let noticed = Instant::now();
         let Ok(found) = self.list().await else {
             let found = self.look(None).await;
-            return self.accept(found).await;
+            return self.accept(found, noticed).await;
         };
         if (found == *self.seen && !self.waits) || watcher.unfinished_until().is_some() {
             return;
@@ -110,7 +113,7 @@ impl Reload {
             // Still changing: the next look is soon enough.
             return;
         }
-        self.accept(look).await;
+        self.accept(look, noticed).await;
     }
 
     async fn list(&self) -> Result<Listing, ()> {
@@ -138,7 +141,8 @@ impl Reload {
     }
 
     /// Takes what was read into force, or says why not.
-    async fn accept(&mut self, found: Found) {
+    async fn accept(&mut self, found: Found, noticed: Instant) {
+        self.store.figures().debounce.observe(noticed.elapsed());
         let scan = match found.scan {
             Ok(scan) => scan,
             Err(error) => {
@@ -148,6 +152,7 @@ impl Reload {
                     tracing::error!(%error, reason, "the documents cannot be read; what was in force stays in force");
                 }
                 self.seen = Arc::default();
+                self.store.figures().refuse();
                 return;
             }
         };
@@ -169,10 +174,12 @@ impl Reload {
             Ok(Outcome::Accepted(revision)) => {
                 self.refused = None;
                 self.mended();
+                self.store.figures().lag.observe(noticed.elapsed());
                 tracing::info!(revision, "documents read");
             }
             Ok(Outcome::Invalid(diagnostics)) => {
                 self.refused = Some(scan.digest());
+                self.store.figures().refuse();
                 self.waits = diagnostics.0.iter().any(is_certificates);
                 let text = diagnostics.to_string();
                 if self.told != text {
@@ -184,6 +191,7 @@ impl Reload {
             Ok(Outcome::Outdated) => self.seen = Arc::default(),
             Ok(Outcome::NotKept(error)) => {
                 self.seen = Arc::default();
+                self.store.figures().refuse();
                 tracing::error!(%error, "the documents have changed, but the history cannot be written; what was in force stays in force");
             }
             Err(error) => {
@@ -195,6 +203,7 @@ impl Reload {
     fn mended(&mut self) {
         self.told.clear();
         self.waits = false;
+        self.store.figures().mend();
     }
 }
 

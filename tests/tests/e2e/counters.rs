@@ -44,6 +44,12 @@ fn documented(heading: &str) -> Result<BTreeMap<String, Shape>> {
     Ok(section.lines().filter_map(row).collect())
 }
 
+/// The family of a sample: a histogram's have endings of their own.
+fn of_family(name: &str) -> &str {
+    let ends = ["_bucket", "_sum", "_count"].into_iter().filter(|_| name.contains("_seconds_"));
+    ends.filter_map(|end| name.strip_suffix(end)).next().unwrap_or(name)
+}
+
 /// What a program shows, as far as its name begins in one of these ways. A family without samples has no labels to show.
 fn scraped(text: &str, prefixes: &[&str]) -> BTreeMap<String, (String, Option<BTreeSet<String>>)> {
     let mut found: BTreeMap<String, (String, Option<BTreeSet<String>>)> = BTreeMap::new();
@@ -52,10 +58,13 @@ fn scraped(text: &str, prefixes: &[&str]) -> BTreeMap<String, (String, Option<BT
             if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
                 found.insert(name.to_owned(), (of_type.to_owned(), None));
             }
-        } else if let Some((_, labels)) = line.split(['{', ' ']).next().and_then(|name| found.get_mut(name)) {
+        } else if let Some((_, labels)) =
+            line.split(['{', ' ']).next().and_then(|name| found.get_mut(of_family(name)))
+        {
             let inner = line.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
             let names = inner.into_iter().flat_map(|(inner, _)| inner.split(','));
             let names = names.filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+            let names = names.filter(|name| name != "le");
             labels.get_or_insert_with(BTreeSet::new).extend(names);
         }
     }

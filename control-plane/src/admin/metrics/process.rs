@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Families;
+use super::family::Families;
 
 /// `USER_HZ`: the unit of times in `/proc`, the same on every Linux whatever the kernel's own clock is.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -15,6 +15,7 @@ struct Edited {
     dir: TempDir,
     events: mpsc::Sender<notify::Result<Event>>,
     accepted: watch::Receiver<Arc<Accepted>>,
+    store: Arc<DirectoryStore>,
     _task: JoinHandle<()>,
 }
 
@@ -27,17 +28,22 @@ impl Edited {
         let store = Arc::new(DirectoryStore::open(dir.path(), None).unwrap());
         let accepted = store.subscribe();
         let (events, told) = mpsc::channel(64);
-        let task = tokio::spawn(run(store, Watcher::told(dir.path(), told), CancellationToken::new()));
-        Self { dir, events, accepted, _task: task }
+        let task =
+            tokio::spawn(run(Arc::clone(&store), Watcher::told(dir.path(), told), CancellationToken::new()));
+        Self { dir, events, accepted, store, _task: task }
     }
 
     /// Writes a document, and says so.
     async fn write(&self, name: &str) {
-        let path = self.dir.path().join(format!("{name}.yaml"));
         let backend = format!(
             "apiVersion: spillway.dev/v1\nkind: Backend\nmetadata: {{name: {name}}}\nspec: {{endpoints: []}}\n"
         );
-        fs::write(&path, backend).unwrap();
+        self.write_text(name, &backend).await;
+    }
+
+    async fn write_text(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(format!("{name}.yaml"));
+        fs::write(&path, text).unwrap();
         let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
         self.events.send(Ok(Event::new(closed).add_path(path))).await.unwrap();
     }
@@ -83,4 +89,30 @@ async fn edits_that_never_cease_are_taken_after_half_a_second() {
         assert!(written.elapsed() < 2 * MAX_WAIT, "nothing after {number}");
     }
     assert!(edited.next().await > 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_changes_wait_is_counted_and_whether_they_are_refused() {
+    let mut edited = Edited::new();
+    edited.write("one").await;
+    edited.next().await;
+    let store = Arc::clone(&edited.store);
+    let refused = async |expected: bool| {
+        let reached = async {
+            while store.figures().is_refused() != expected {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reached).await.expect("it is not noticed");
+    };
+    let (debounce, lag) = (store.figures().debounce.read(), store.figures().lag.read());
+    assert_eq!((debounce.count, lag.count), (1, 1));
+    assert!(debounce.sum >= QUIET && lag.sum >= debounce.sum, "{debounce:?} {lag:?}");
+
+    edited.write_text("two", "kind: Nothing\n").await;
+    refused(true).await;
+    assert_eq!(store.figures().lag.read().count, 1, "it did not come into force");
+    edited.write("two").await;
+    refused(false).await;
+    assert_eq!(store.figures().refusals(), 1);
 }
