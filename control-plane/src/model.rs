@@ -46,6 +46,22 @@ pub struct Certificate {
     pub material: Option<Arc<Material>>,
 }
 
+/// A policy as the filter of one Gateway enforces it.
+#[derive(Debug, Clone)]
+pub(crate) struct Enforced {
+    name: String,
+    policy: Arc<TrafficPolicy>,
+    /// Nothing means everything.
+    applies_to: Vec<Scope>,
+}
+
+impl PartialEq for Enforced {
+    /// Documents are compared by identity: one that was not edited is the same in the next model.
+    fn eq(&self, Self { name, policy, applies_to }: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, policy) && self.name == *name && self.applies_to == *applies_to
+    }
+}
+
 /// Routes by name.
 pub type AttachedRoutes = BTreeMap<String, Arc<Route>>;
 
@@ -55,12 +71,17 @@ pub struct Attachment<'a> {
     /// The route's name.
     pub name: &'a str,
     /// The route.
-    pub route: &'a Route,
+    pub route: &'a Arc<Route>,
     /// What the route's hostnames and the listener's have in common, without duplicates; empty means every host.
     pub hostnames: Vec<&'a str>,
 }
 
-impl Attachment<'_> {
+impl<'a> Attachment<'a> {
+    /// The Backends that its rules name.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.route.rules.iter().flat_map(Rule::backends)
+    }
+
     /// Whether the route's choice depends on the route key.
     pub fn matches_on_key(&self) -> bool {
         self.route.rules.iter().any(|rule| {
@@ -178,12 +199,10 @@ impl Model {
         })
     }
 
-    /// The Backends to which any listener of a Gateway may send, by name.
-    pub fn backends_of(&self, gateway: &str) -> BTreeMap<&str, &Arc<Backend>> {
+    /// The listeners of a Gateway, each with the routes that it serves.
+    pub fn served<'a>(&'a self, gateway: &str) -> Vec<(&'a Listener, Vec<Attachment<'a>>)> {
         let listeners = self.gateways.get(gateway).map_or(&[][..], |gateway| &gateway.listeners);
-        let routes = listeners.iter().flat_map(|listener| self.routes_of(gateway, listener));
-        let names = routes.flat_map(|attachment| &attachment.route.rules).flat_map(Rule::backends);
-        names.filter_map(|name| self.backends.get_key_value(name)).map(|(n, b)| (n.as_str(), b)).collect()
+        listeners.iter().map(|listener| (listener, self.routes_of(gateway, listener).collect())).collect()
     }
 
     /// The Certificates that some Gateways' listeners and some Backends name, by name.
@@ -204,10 +223,8 @@ impl Model {
             .collect()
     }
 
-    /// What the filter of one Gateway enforces. The revision is left 0.
-    ///
-    /// A policy is part of it if it targets the Gateway, one of its listeners, or a route that one of its listeners serves.
-    pub fn filter_configuration(&self, gateway: &str) -> Configuration {
+    /// The policies that the filter of one Gateway enforces, in order: those that target the Gateway, one of its listeners, or a route that one of its listeners serves.
+    pub(crate) fn enforced(&self, gateway: &str) -> Vec<Enforced> {
         let policies = self.policies.iter().filter_map(|(name, policy)| {
             let targets = policy.target_refs.iter().filter(|target| match target.kind {
                 TargetKind::Gateway => target.name == gateway,
@@ -216,37 +233,22 @@ impl Model {
             let scopes: Vec<_> = targets.map(scope).collect();
             let everything = scopes.contains(&None);
             let applies_to = if everything { Vec::new() } else { scopes.iter().flatten().cloned().collect() };
-            (!scopes.is_empty()).then(|| Policy {
-                name: name.clone(),
-                applies_to,
-                route_key: policy.route_key.clone(),
-                rate_limits: policy.rate_limits.clone(),
-                circuit_breakers: policy.circuit_breakers.clone(),
-                concurrency: policy.concurrency.clone(),
-                priority: policy.priority.clone(),
-                degrade: policy.degrade.clone(),
-            })
+            let policy = || Enforced { name: name.clone(), policy: Arc::clone(policy), applies_to };
+            (!scopes.is_empty()).then(policy)
         });
-        Configuration { policies: policies.collect(), ..Configuration::default() }
+        policies.collect()
+    }
+
+    /// What the filter of one Gateway enforces. The revision is left 0.
+    pub fn filter_configuration(&self, gateway: &str) -> Configuration {
+        filter_configuration(&self.enforced(gateway))
     }
 
     /// What the filter of one Gateway needs to know to say what a request's key is before a route has been chosen; `None` if no route asks for that.
     pub fn key_configuration(&self, gateway: &str) -> Option<Configuration> {
-        let listeners = &self.gateways.get(gateway)?.listeners;
-        let routes = listeners.iter().flat_map(|listener| self.routes_of(gateway, listener));
-        routes.into_iter().find(Attachment::matches_on_key)?;
-        let policies = self.filter_configuration(gateway).policies.into_iter().filter_map(|policy| {
-            let known = |scope: &Scope| matches!(scope, Scope::FilterChain(_));
-            let everywhere = policy.applies_to.is_empty();
-            let applies_to: Vec<_> = policy.applies_to.into_iter().filter(known).collect();
-            (!policy.route_key.is_empty() && (everywhere || !applies_to.is_empty())).then(|| Policy {
-                name: policy.name,
-                applies_to,
-                route_key: policy.route_key,
-                ..Policy::default()
-            })
-        });
-        Some(Configuration { announces_key: true, policies: policies.collect(), ..Configuration::default() })
+        let served = self.served(gateway);
+        let by_key = served.iter().any(|(_, routes)| routes.iter().any(Attachment::matches_on_key));
+        by_key.then(|| key_configuration(&self.enforced(gateway)))
     }
 
     /// The share of each Backend's requests that may be second attempts: of what rules that lead to it say, the least.
@@ -263,11 +265,42 @@ impl Model {
     }
 }
 
+/// What the filter of a Gateway with these policies enforces. The revision is left 0.
+pub(crate) fn filter_configuration(enforced: &[Enforced]) -> Configuration {
+    let policies = enforced.iter().map(|Enforced { name, policy, applies_to }| Policy {
+        name: name.clone(),
+        applies_to: applies_to.clone(),
+        route_key: policy.route_key.clone(),
+        rate_limits: policy.rate_limits.clone(),
+        circuit_breakers: policy.circuit_breakers.clone(),
+        concurrency: policy.concurrency.clone(),
+        priority: policy.priority.clone(),
+        degrade: policy.degrade.clone(),
+    });
+    Configuration { policies: policies.collect(), ..Configuration::default() }
+}
+
+/// What of that is known before a route has been chosen: what a request's key is.
+pub(crate) fn key_configuration(enforced: &[Enforced]) -> Configuration {
+    let policies = enforced.iter().filter_map(|Enforced { name, policy, applies_to }| {
+        let known = |scope: &&Scope| matches!(scope, Scope::FilterChain(_));
+        let everywhere = applies_to.is_empty();
+        let applies_to: Vec<_> = applies_to.iter().filter(known).cloned().collect();
+        (!policy.route_key.is_empty() && (everywhere || !applies_to.is_empty())).then(|| Policy {
+            name: name.clone(),
+            applies_to,
+            route_key: policy.route_key.clone(),
+            ..Policy::default()
+        })
+    });
+    Configuration { announces_key: true, policies: policies.collect(), ..Configuration::default() }
+}
+
 fn attachment<'a>(
     gateway: &str,
     listener: &'a Listener,
     name: &'a str,
-    route: &'a Route,
+    route: &'a Arc<Route>,
 ) -> Option<Attachment<'a>> {
     let attached = route.parent_refs.iter().any(|parent| parent.name == gateway && parent.reaches(listener));
     let hostnames = attached.then(|| hostname::common(listener.hostname.as_deref(), &route.hostnames))??;

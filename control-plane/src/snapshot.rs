@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
 
 use self::aside::Aside;
@@ -28,6 +29,7 @@ use crate::document;
 use crate::resource::Kind;
 use crate::resource::extension_config::{Module, Proxy, extension_config};
 use crate::store::{Accepted, Stored};
+use crate::telemetry::trace::Trace;
 
 /// A resource's name.
 pub type Name = Arc<str>;
@@ -70,8 +72,8 @@ struct Encoded {
     any_at: usize,
 }
 
-/// `envoy.service.discovery.v3.Resource` as far as it is used here, with the resource as bytes. In tag order the resource would
-/// stand before the name; it is encoded last instead, so that its bytes serve both variants of the protocol.
+/// `envoy.service.discovery.v3.Resource` as far as it is used here, but for the resource. In tag order that would stand before the name; it comes last
+/// instead, so that its bytes serve both variants of the protocol.
 #[derive(Clone, PartialEq, Message)]
 struct Header {
     #[prost(string, tag = "1")]
@@ -80,11 +82,8 @@ struct Header {
     name: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Body {
-    #[prost(bytes = "bytes", tag = "2")]
-    resource: Bytes,
-}
+/// The field of the resource.
+const RESOURCE: u32 = 2;
 
 impl Resource {
     /// Encodes `message` under `name`.
@@ -96,7 +95,7 @@ impl Resource {
     pub fn of(name: &str, any: &Any) -> Self {
         let any = any.encode_to_vec();
         let version = short(&Sha256::digest(&any));
-        let first = Encoded::new(name, &version, any);
+        let first = Encoded::new(name, &version, &any);
         Self { name: name.into(), version, first, filter: None }
     }
 
@@ -149,7 +148,7 @@ impl Resource {
 fn encode_filter(name: &str, version: &str, configuration: &str, sha256: &str, variation: u32) -> Encoded {
     let module = Module::Served { sha256 };
     let config = extension_config(name, configuration, module, Proxy::Running { variation });
-    Encoded::new(name, version, crate::resource::any(&config).encode_to_vec())
+    Encoded::new(name, version, &crate::resource::any(&config).encode_to_vec())
 }
 
 #[cfg(test)]
@@ -164,13 +163,17 @@ pub(crate) fn encoded() -> usize {
 }
 
 impl Encoded {
-    fn new(name: &str, version: &str, any: Vec<u8>) -> Self {
+    fn new(name: &str, version: &str, any: &[u8]) -> Self {
         #[cfg(test)]
         ENCODED.set(ENCODED.get() + 1);
-        let any_length = any.len();
-        let mut bytes = Header { version: version.to_owned(), name: name.to_owned() }.encode_to_vec();
-        bytes.extend(Body { resource: any.into() }.encode_to_vec());
-        let any_at = bytes.len() - any_length;
+        let header = Header { version: version.to_owned(), name: name.to_owned() };
+        // The longest length takes ten bytes.
+        let mut bytes = Vec::with_capacity(header.encoded_len() + 1 + 10 + any.len());
+        bytes.extend(header.encode_to_vec());
+        encode_key(RESOURCE, WireType::LengthDelimited, &mut bytes);
+        encode_varint(any.len() as u64, &mut bytes);
+        let any_at = bytes.len();
+        bytes.extend_from_slice(any);
         Self { bytes: bytes.into(), any_at }
     }
 }
@@ -261,6 +264,8 @@ pub struct Snapshot {
     origin: Aside<Accepted>,
     /// What else the fleet's proxies may have.
     known: Aside<Given>,
+    /// The change that made it.
+    cause: Aside<Trace>,
 }
 
 /// One Gateway's filter, before it is decided where the module comes from.
@@ -270,6 +275,15 @@ struct Filter {
     gateway: Name,
     name: Name,
     configuration: Arc<str>,
+    /// With a module that is served here.
+    resource: Arc<Resource>,
+}
+
+impl Filter {
+    fn new(gateway: Name, name: Name, configuration: Arc<str>, module_sha256: &Arc<str>) -> Self {
+        let resource = Arc::new(Resource::filter(&name, &configuration, module_sha256));
+        Self { gateway, name, configuration, resource }
+    }
 }
 
 impl Snapshot {
@@ -281,6 +295,16 @@ impl Snapshot {
     /// Says which documents it was made of, for [`Snapshot::parts`].
     pub fn came_from(&self, accepted: &Arc<Accepted>) {
         self.origin.set(accepted);
+    }
+
+    /// Says which change made it, for [`Snapshot::cause`].
+    pub fn caused_by(&self, change: &Trace) {
+        self.cause.set(&Arc::new(change.clone()));
+    }
+
+    /// The change that made it, for what it leads to.
+    pub fn cause(&self) -> Trace {
+        Trace::clone(&self.cause.get())
     }
 
     /// Says what else the fleet's proxies may have, for [`Snapshot::clusters_known_as`].
@@ -346,6 +370,7 @@ impl Snapshot {
             filters: Arc::clone(&self.filters),
             origin: self.origin.clone(),
             known: self.known.clone(),
+            cause: self.cause.clone(),
         }
     }
 
@@ -376,6 +401,7 @@ impl Snapshot {
             filters,
             origin,
             known,
+            cause,
         } = self;
         let near = near.into_iter().map(|(zone, set)| {
             let known = last.near.get(&zone).map_or_else(|| Arc::clone(&set), |last| share(&set, last));
@@ -393,6 +419,7 @@ impl Snapshot {
             filters,
             origin,
             known,
+            cause,
         }
     }
 }

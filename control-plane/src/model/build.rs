@@ -109,12 +109,12 @@ pub(super) fn whole<'c>(
     Err(diagnostics)
 }
 
-/// Whether a set that was valid still is, after some documents have changed. `index` and `model` have the change already. What exactly
+/// Whether a set that was valid still is, after some documents have changed. `index` and the second model have the change already. What exactly
 /// is wrong only checking everything tells.
 pub(super) fn is_still_valid(
     index: &Index,
     keychain: &Keychain,
-    model: &Model,
+    (before, model): (&Model, &Model),
     documents: &[&Document],
     kinds: &BTreeSet<Kind>,
     gateways: &BTreeSet<String>,
@@ -133,7 +133,10 @@ pub(super) fn is_still_valid(
         check.document(document);
         keep(document, check.take_dependencies());
     }
-    for gateway in gateways.iter().filter(|name| model.gateways.contains_key(*name)) {
+    let same = |gateway: &str| {
+        before.gateways.contains_key(gateway) && before.enforced(gateway) == model.enforced(gateway)
+    };
+    for gateway in gateways.iter().filter(|name| model.gateways.contains_key(*name) && !same(name)) {
         policy::whole(&mut check, model, gateway);
     }
     check.diagnostics.is_empty()

@@ -141,7 +141,8 @@ impl Corpus {
         let keep =
             |document: &Document, found| dependencies.push((document.kind, document.name.clone(), found));
         let (index, keychain) = (&self.whole.index, &self.keychain);
-        let is_valid = build::is_still_valid(index, keychain, &model, &documents, &kinds, &gateways, keep);
+        let models = (&*self.model, &model);
+        let is_valid = build::is_still_valid(index, keychain, models, &documents, &kinds, &gateways, keep);
         if !is_valid {
             self.undo(undo);
             return None;

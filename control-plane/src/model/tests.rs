@@ -89,8 +89,10 @@ fn a_listener_serves_the_routes_that_name_it_with_the_hosts_of_both() {
 #[test]
 fn a_gateway_reaches_the_backends_of_its_routes() {
     let model = model();
-    assert_eq!(model.backends_of("edge").into_keys().collect::<Vec<_>>(), ["v1", "v2"]);
-    assert!(model.backends_of("mesh").is_empty());
+    let served = model.served("edge");
+    let backends = served.iter().flat_map(|(_, routes)| routes.iter().flat_map(Attachment::backends));
+    assert_eq!(backends.collect::<std::collections::BTreeSet<_>>(), ["v1", "v2"].into());
+    assert!(model.served("mesh").is_empty());
     assert_eq!(model.fleets()["edge"], ["edge", "mesh"]);
     assert_eq!(model.gateways_of("edge").count(), 2);
 }

@@ -1,20 +1,20 @@
 //! From a model to one snapshot a fleet.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use spillway_policy::config::Configuration;
 
 use crate::dns::Addresses;
-use crate::document::kind::{Backend, Gateway, Protocol, Rule};
-use crate::model::{Certificate, Model};
+use crate::document::kind::{Backend, Listener, Protocol};
+use crate::model::{self, Attachment, Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
-use crate::resource::{cluster, endpoint, listener, proxyless, route, secret};
+use crate::resource::{self, cluster, endpoint, listener, proxyless, route, secret};
 
 use super::aside::Aside;
-use super::memo::{FromBackend, FromGateway, Memo, Terms};
+use super::memo::{Entries, FromBackend, FromGateway, Memo, Terms};
 use super::revision::Revisions;
 use super::{Filter, Name, Resource, ResourceSet, Snapshot};
 
@@ -77,13 +77,14 @@ impl Builder {
                 };
                 changed = true;
                 configuration.revision = self.revisions.renewed(&filter.gateway, now);
-                Filter { configuration: json(&configuration).into(), ..filter.clone() }
+                let (gateway, name) = (Arc::clone(&filter.gateway), Arc::clone(&filter.name));
+                Filter::new(gateway, name, json(&configuration).into(), &self.module_sha256)
             })
             .collect();
         if !changed {
             return Arc::clone(snapshot);
         }
-        let extension_configs = self.extension_configs(&filters);
+        let extension_configs = extension_configs(&filters);
         Arc::new(Snapshot { extension_configs, filters: filters.into(), ..Snapshot::clone(snapshot) })
     }
 
@@ -91,7 +92,11 @@ impl Builder {
     pub fn clusters(&mut self, model: &Model) -> BTreeMap<String, Arc<ResourceSet>> {
         let fleets = model.fleets().into_iter();
         let clusters = fleets.map(|(fleet, gateways)| {
-            let made = self.backends(model, &backends_of(model, &gateways));
+            let named = gateways
+                .iter()
+                .map(|gateway| Arc::new(backends_of(&model.served(gateway))))
+                .collect::<Vec<_>>();
+            let made = self.backends(model, &used(model, &named));
             (fleet.to_owned(), set(made.into_iter().map(|made| made.cluster)))
         });
         clusters.collect()
@@ -107,12 +112,6 @@ impl Builder {
         made.collect()
     }
 
-    fn extension_configs(&self, filters: &[Filter]) -> Arc<ResourceSet> {
-        set(filters.iter().map(|Filter { name, configuration, gateway: _ }| {
-            Arc::new(Resource::filter(name, configuration, &self.module_sha256))
-        }))
-    }
-
     /// The revisions in use, for keeping.
     pub fn revisions(&mut self) -> &mut Revisions {
         &mut self.revisions
@@ -122,19 +121,26 @@ impl Builder {
         let mut listeners = Vec::new();
         let mut routes = Vec::new();
         let mut filters = Vec::new();
+        let mut named = Vec::new();
         for name in gateways {
             let Some(gateway) = model.gateways.get(*name) else { continue };
-            let made = self.memo.gateway(model, name, gateway, || from_gateway(model, name, gateway));
+            let Self { memo, revisions, module_sha256, .. } = self;
+            let made = memo.gateway(model, name, gateway, |entries| from_gateway(model, name, entries));
             listeners.extend(made.listeners);
             routes.extend(made.routes);
-            let whole = model.filter_configuration(name);
-            filters.push(self.filter(whole, name, extension_config::name(name), now));
-            if let Some(key) = model.key_configuration(name) {
-                let revision_of = format!("{name}/key");
-                filters.push(self.filter(key, &revision_of, extension_config::key_name(name), now));
-            }
+            named.push(made.backends);
+            filters.extend(memo.filters(name, model.enforced(name), made.by_key, |enforced| {
+                let mut filter = |configuration, revision_of: String, name| {
+                    filter(configuration, &revision_of, name, revisions, module_sha256, now)
+                };
+                let whole = model::filter_configuration(enforced);
+                let key = made.by_key.then(|| model::key_configuration(enforced));
+                let whole = filter(whole, (*name).to_owned(), extension_config::name(name));
+                let key = key.map(|key| filter(key, format!("{name}/key"), extension_config::key_name(name)));
+                [whole].into_iter().chain(key).collect()
+            }));
         }
-        let backends = backends_of(model, gateways);
+        let backends = used(model, &named);
         let certificates = model.certificates_of(gateways, backends.values().map(|used| &**used.backend));
         let backends = self.backends(model, &backends);
         Snapshot {
@@ -147,27 +153,32 @@ impl Builder {
             near: near(&backends),
             listeners: set(listeners),
             routes: set(routes),
-            extension_configs: self.extension_configs(&filters),
+            extension_configs: extension_configs(&filters),
             filters: filters.into(),
             origin: Aside::default(),
             known: Aside::default(),
+            cause: Aside::default(),
         }
     }
+}
 
-    /// `revision_of` is a name of its own for each configuration that changes by itself.
-    fn filter(
-        &mut self,
-        mut configuration: Configuration,
-        revision_of: &str,
-        name: String,
-        now: u64,
-    ) -> Filter {
-        // A different module reads the same configuration anew, so it counts as a change.
-        let content = json(&configuration);
-        configuration.revision = self.revisions.of(revision_of, &[&content, &self.module_sha256], now);
-        let configuration = json(&configuration).into();
-        Filter { gateway: revision_of.into(), name: name.into(), configuration }
-    }
+/// `revision_of` is a name of its own for each configuration that changes by itself.
+fn filter(
+    mut configuration: Configuration,
+    revision_of: &str,
+    name: String,
+    revisions: &mut Revisions,
+    module_sha256: &Arc<str>,
+    now: u64,
+) -> Filter {
+    // A different module reads the same configuration anew, so it counts as a change.
+    let content = json(&configuration);
+    configuration.revision = revisions.of(revision_of, &[&content, module_sha256], now);
+    Filter::new(revision_of.into(), name.into(), json(&configuration).into(), module_sha256)
+}
+
+fn extension_configs(filters: &[Filter]) -> Arc<ResourceSet> {
+    set(filters.iter().map(|filter| Arc::clone(&filter.resource)))
 }
 
 /// The configuration as the filter reads it. JSON can say everything that its types can; if it ever could not, the filter refuses the empty
@@ -178,7 +189,7 @@ fn json(configuration: &Configuration) -> String {
 
 /// The extension configs of filters whose module is on the proxy's own disk.
 pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
-    ResourceSet::new(filters.iter().map(|Filter { name, configuration, gateway: _ }| {
+    ResourceSet::new(filters.iter().map(|Filter { name, configuration, gateway: _, resource: _ }| {
         let module = Module::Local { path };
         let config = extension_config::extension_config(name, configuration, module, Proxy::Starting);
         Arc::new(Resource::new(name, &config))
@@ -186,32 +197,46 @@ pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
 }
 
 /// Nothing else may go into these resources: they are made anew when the Gateway or a route that names it changes, and only then.
-fn from_gateway(model: &Model, name: &str, gateway: &Gateway) -> FromGateway {
-    let mut made = FromGateway::default();
-    for one in &gateway.listeners {
-        let attachments: Vec<_> = model.routes_of(name, one).collect();
+fn from_gateway(model: &Model, name: &str, known: &mut Entries) -> FromGateway {
+    let served = model.served(name);
+    let mut made = FromGateway {
+        backends: Arc::new(backends_of(&served)),
+        by_key: served.iter().any(|(_, attachments)| attachments.iter().any(Attachment::matches_on_key)),
+        ..FromGateway::default()
+    };
+    for (number, (one, attachments)) in served.iter().enumerate() {
         let route_config = listener::route_config_name(one);
         let config = match one.protocol {
             Protocol::Proxyless => {
                 let listener = |name: &String| Arc::new(Resource::new(name, &proxyless::listener(name, one)));
                 made.listeners.extend(proxyless::names(one).iter().map(listener));
-                crate::resource::any(&proxyless::route_config(one, &attachments))
+                resource::any(&proxyless::route_config(one, attachments))
             }
             Protocol::Http | Protocol::Https | Protocol::Tcp | Protocol::Tls => {
-                let listener = listener::listener(name, one, &attachments);
+                let listener = listener::listener(name, one, attachments);
                 made.listeners.push(Arc::new(Resource::new(&listener::resource_name(one), &listener)));
                 if !one.protocol.is_http() {
                     continue;
                 }
                 let entries: Vec<_> =
-                    attachments.iter().map(|attachment| route::entries(one, attachment)).collect();
-                let entries = entries.iter().map(Vec::as_slice);
-                route::route_config(&route_config, attachments.iter().zip(entries))
+                    attachments.iter().map(|attachment| known.of(number, one, attachment)).collect();
+                route::route_config(&route_config, attachments.iter().zip(entries.iter().map(AsRef::as_ref)))
             }
         };
         made.routes.push(Arc::new(Resource::of(&route_config, &config)));
     }
     made
+}
+
+/// The Backends that the routes of listeners name, and whether gRPC clients without a proxy use them.
+fn backends_of(served: &[(&Listener, Vec<Attachment<'_>>)]) -> BTreeMap<Name, bool> {
+    let mut named = HashMap::<&str, bool>::new();
+    for (listener, attachments) in served {
+        for backend in attachments.iter().flat_map(Attachment::backends) {
+            *named.entry(backend).or_default() |= listener.protocol == Protocol::Proxyless;
+        }
+    }
+    named.into_iter().map(|(name, by_clients)| (name.into(), by_clients)).collect()
 }
 
 /// A Backend that a fleet has.
@@ -222,16 +247,11 @@ struct Used<'a> {
 }
 
 /// The Backends that some Gateways' routes name.
-fn backends_of<'a>(model: &'a Model, gateways: &[&str]) -> BTreeMap<&'a str, Used<'a>> {
-    let all = gateways.iter().flat_map(|name| model.backends_of(name));
-    let mut used: BTreeMap<_, _> =
-        all.map(|(name, backend)| (name, Used { backend, by_clients: false })).collect();
-    for (name, gateway) in gateways.iter().filter_map(|name| model.gateways.get_key_value(*name)) {
-        let listeners = gateway.listeners.iter().filter(|one| one.protocol == Protocol::Proxyless);
-        let routes = listeners.flat_map(|one| model.routes_of(name, one));
-        for backend in routes.flat_map(|attachment| &attachment.route.rules).flat_map(Rule::backends) {
-            used.entry(backend).and_modify(|used| used.by_clients = true);
-        }
+fn used<'a>(model: &'a Model, named: &[impl AsRef<BTreeMap<Name, bool>>]) -> BTreeMap<&'a str, Used<'a>> {
+    let mut used = BTreeMap::new();
+    for (name, by_clients) in named.iter().flat_map(AsRef::as_ref) {
+        let Some((name, backend)) = model.backends.get_key_value(&**name) else { continue };
+        used.entry(name.as_str()).or_insert(Used { backend, by_clients: false }).by_clients |= by_clients;
     }
     used
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use spillway_policy::unit::Ratio;
 
-use super::{Name, Resource};
-use crate::document::kind::{Backend, Gateway};
-use crate::model::{AttachedRoutes, Certificate, Model};
+use super::{Filter, Name, Resource};
+use crate::document::kind::{Backend, Gateway, Listener, Route};
+use crate::model::{AttachedRoutes, Attachment, Certificate, Enforced, Model};
+use crate::resource::route::{self, Entry};
 
 /// What was made in the last build, and what has been in this one.
 #[derive(Debug, Default)]
@@ -23,15 +24,17 @@ pub(super) struct Memo {
 #[derive(Debug, Default)]
 struct Made {
     gateways: HashMap<String, OfGateway>,
+    policies: HashMap<String, OfPolicies>,
     backends: HashMap<(String, Terms), OfBackend>,
     certificates: HashMap<String, OfCertificate>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct OfGateway {
     gateway: Arc<Gateway>,
     routes: Option<Arc<AttachedRoutes>>,
     resources: FromGateway,
+    entries: Entries,
 }
 
 /// What is made of a Gateway and the routes that name it, and of nothing else.
@@ -39,6 +42,57 @@ struct OfGateway {
 pub(super) struct FromGateway {
     pub(super) listeners: Vec<Arc<Resource>>,
     pub(super) routes: Vec<Arc<Resource>>,
+    /// The Backends that the routes name, and whether clients without a proxy do.
+    pub(super) backends: Arc<BTreeMap<Name, bool>>,
+    /// Whether some route is chosen by the route key.
+    pub(super) by_key: bool,
+}
+
+/// What the listeners of a Gateway get of each route. It is made of the two and of nothing else.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    last: HashMap<Place, OfRoute>,
+    current: HashMap<Place, OfRoute>,
+}
+
+/// A listener's number, and the address of a route: nothing else has it as long as the route is held here.
+type Place = (usize, usize);
+
+#[derive(Debug)]
+struct OfRoute {
+    _route: Arc<Route>,
+    entries: Arc<[Entry]>,
+}
+
+impl Entries {
+    fn begin(self) -> Self {
+        Self { last: self.current, current: HashMap::new() }
+    }
+
+    /// What a listener, which is the Gateway's with this number, gets of a route.
+    pub(super) fn of(
+        &mut self,
+        number: usize,
+        listener: &Listener,
+        attachment: &Attachment<'_>,
+    ) -> Arc<[Entry]> {
+        let place = (number, Arc::as_ptr(attachment.route).addr());
+        let known = self.last.remove(&place).unwrap_or_else(|| OfRoute {
+            _route: Arc::clone(attachment.route),
+            entries: route::entries(listener, attachment).into(),
+        });
+        let entries = Arc::clone(&known.entries);
+        self.current.insert(place, known);
+        entries
+    }
+}
+
+/// The filters of a Gateway. They are made of the policies that they enforce, and of whether routes are chosen by the key.
+#[derive(Debug)]
+struct OfPolicies {
+    enforced: Vec<Enforced>,
+    by_key: bool,
+    filters: Vec<Filter>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,22 +138,39 @@ impl Memo {
         model: &Model,
         name: &str,
         gateway: &Arc<Gateway>,
-        make: impl FnOnce() -> FromGateway,
+        make: impl FnOnce(&mut Entries) -> FromGateway,
     ) -> FromGateway {
         let routes = model.attached_to(name);
-        let same = |known: &&OfGateway| {
-            Arc::ptr_eq(&known.gateway, gateway)
-                && known.routes.as_ref().map(Arc::as_ptr) == routes.map(Arc::as_ptr)
+        // A Gateway is in one fleet.
+        let last = self.last.gateways.remove(name).filter(|last| Arc::ptr_eq(&last.gateway, gateway));
+        let made = match last {
+            Some(last) if last.routes.as_ref().map(Arc::as_ptr) == routes.map(Arc::as_ptr) => last,
+            last => {
+                let mut entries = last.map(|last| last.entries.begin()).unwrap_or_default();
+                let resources = make(&mut entries);
+                entries.last = HashMap::new();
+                OfGateway { gateway: Arc::clone(gateway), routes: routes.map(Arc::clone), resources, entries }
+            }
         };
-        let known = self.last.gateways.get(name).filter(same);
-        let resources = known.map_or_else(make, |known| known.resources.clone());
-        let entry = OfGateway {
-            gateway: Arc::clone(gateway),
-            routes: routes.map(Arc::clone),
-            resources: resources.clone(),
-        };
-        self.current.gateways.insert(name.to_owned(), entry);
+        let resources = made.resources.clone();
+        self.current.gateways.insert(name.to_owned(), made);
         resources
+    }
+
+    /// The filters of a Gateway, which `make` makes if the policies are others.
+    pub(super) fn filters(
+        &mut self,
+        gateway: &str,
+        enforced: Vec<Enforced>,
+        by_key: bool,
+        make: impl FnOnce(&[Enforced]) -> Vec<Filter>,
+    ) -> Vec<Filter> {
+        let last = self.last.policies.remove(gateway);
+        let known = last.filter(|last| last.by_key == by_key && last.enforced == enforced);
+        let made = known.unwrap_or_else(|| OfPolicies { filters: make(&enforced), enforced, by_key });
+        let filters = made.filters.clone();
+        self.current.policies.insert(gateway.to_owned(), made);
+        filters
     }
 
     /// The resources of a Backend, which `make` makes if it has changed, or the addresses have, or the terms have.
@@ -151,7 +222,7 @@ mod tests {
     use spillway_policy::config::Configuration;
 
     use crate::model::corpus::Corpus;
-    use crate::model::corpus::tests::{base, edit};
+    use crate::model::corpus::tests::{base, edit, edit_of_many, many};
     use crate::resource::Kind;
     use crate::snapshot::Snapshot;
     use crate::snapshot::build::Builder;
@@ -168,11 +239,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(100))]
         #[test]
         fn what_is_remembered_makes_what_is_made_from_the_start(
-            edits in proptest::collection::vec(edit(), 1..12),
+            edits in proptest::collection::vec(prop_oneof![edit(), edit_of_many()], 1..12),
         ) {
             let mut corpus = Corpus::default();
             let mut builder = Builder::new("module", Revisions::default());
-            for (edit, now) in std::iter::once(base()).chain(edits).zip(1..) {
+            for (edit, now) in [base(), many()].into_iter().chain(edits).zip(1..) {
                 let Ok(model) = corpus.change(edit) else { continue };
                 let mut fresh = Builder::new("module", Revisions::default());
                 let (made, fresh) = (builder.build(&model, now), fresh.build(&model, now));

@@ -76,6 +76,25 @@ pub(crate) fn edit() -> impl Strategy<Value = Changes> {
         .prop_map(|files| files.into_iter().map(|(name, text)| file(&name, text)).collect())
 }
 
+/// So many routes of one Gateway that Envoy gets a tree of them.
+pub(crate) fn many() -> Changes {
+    (0..18).map(|number| one_of_many(number, Some(("a", "")))).collect()
+}
+
+/// Changes where one of them leads, or its path, or takes it away.
+pub(crate) fn edit_of_many() -> impl Strategy<Value = Changes> {
+    let to = (proptest::sample::select(&NAMES[..]), proptest::sample::select(&["", "/x", "/y/z"][..]));
+    (0..18_usize, proptest::option::weighted(0.8, to))
+        .prop_map(|(number, to)| [one_of_many(number, to)].into())
+}
+
+fn one_of_many(number: usize, to: Option<(&str, &str)>) -> (PathBuf, Option<Arc<Contents>>) {
+    let text = to.map(|(backend, rest)| format!(
+        "apiVersion: spillway.dev/v1\nkind: Route\nmetadata: {{name: m{number}}}\nspec: {{parentRefs: [{{name: a}}], rules: [{{name: r, matches: [{{path: {{value: /m{number}{rest}}}}}], backendRefs: [{{name: {backend}}}]}}]}}\n"
+    ));
+    file(&format!("many-{number}.yaml"), text)
+}
+
 fn shown(outcome: Result<&Model, &[Diagnostic]>) -> String {
     match outcome {
         Ok(model) => format!("{model:#?}"),
