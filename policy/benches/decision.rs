@@ -25,7 +25,7 @@ fn measure(criterion: &mut Criterion, name: &str, policy: &str, completes: bool)
         bencher.iter(|| {
             now += 1_000;
             let decision = engine.decide(black_box(&REQUEST), &mut store, now);
-            if let (Verdict::Admit(admission), true) = (decision.verdict, completes) {
+            if completes && let Verdict::Admit(admission) = decision.verdict {
                 let outcome = Outcome { status: Some(200), latency: Some(900), ..Outcome::default() };
                 engine.complete(admission, outcome, &mut store, now);
             }

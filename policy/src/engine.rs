@@ -140,7 +140,22 @@ impl Engine {
     /// First all rules are asked, and only if all agree anything is taken: a request that is rejected takes no tokens, no place in flight and no probe's ticket. They are asked in
     /// this order: degrade, breakers, concurrency, limits. The first kind that rejects is named, and of several rules of that kind the one with the longest wait, because a retry
     /// before that is in vain. A rule for which the store does not answer lets the request pass, or not, as its `onFailure` says.
+    #[inline]
     pub fn decide<R, S>(&mut self, request: &R, store: &mut S, now_ns: u64) -> Decision<'_>
+    where
+        R: Request + ?Sized,
+        S: Store + ?Sized,
+    {
+        // An admission is large: it is filled where the caller keeps it, and moved nowhere.
+        let verdict = Verdict::Admit(Admission::since(now_ns));
+        let mut decision = Decision { key: None, verdict, shadowed: Vec::new(), limits: None };
+        self.fill(&mut decision, request, store, now_ns);
+        decision
+    }
+
+    /// Apart from [`Engine::decide`], so that this is small enough to become part of whoever calls it.
+    #[inline(never)]
+    fn fill<'e, R, S>(&'e mut self, decision: &mut Decision<'e>, request: &R, store: &mut S, now: u64)
     where
         R: Request + ?Sized,
         S: Store + ?Sized,
@@ -153,11 +168,8 @@ impl Engine {
         key.clear();
         let has_key = route_key.is_some_and(|route_key| route_key.extract(request, needs, asked, key));
 
-        // An admission is large: it is filled where the caller will find it, and moved nowhere.
-        let verdict = Verdict::Admit(Admission::since(now_ns));
-        let mut decision = Decision { key: None, verdict, shadowed: Vec::new(), limits: None };
         let ruled = match &mut decision.verdict {
-            Verdict::Admit(admission) => self.rule(&plan, request, admission, store, now_ns),
+            Verdict::Admit(admission) => self.rule(&plan, request, admission, store, now),
             Verdict::Reject(_) => Ok(()),
         };
         self.tell();
@@ -173,7 +185,6 @@ impl Engine {
         if !findings.standings.is_empty() {
             decision.limits = Some(Limits { rate_limit, policy: rate_limit_policy });
         }
-        decision
     }
 
     /// Writes what the client is told of its limits.

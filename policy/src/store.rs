@@ -157,4 +157,10 @@ mod tests {
         store.read(b"k", &mut value).unwrap();
         assert_eq!(value, b"b");
     }
+
+    #[test]
+    fn a_version_is_the_number_that_the_host_gave() {
+        let number = NonZeroU32::new(7).unwrap();
+        assert_eq!(Version::new(number).get(), number);
+    }
 }

@@ -200,4 +200,14 @@ mod tests {
         let first = keyed.store_key(dashes).to_vec();
         assert_ne!(first, keyed.store_key(ONLY));
     }
+
+    #[test]
+    fn tables_are_told_from_each_other_by_what_their_records_begin_with() {
+        let name = |table: &Table| String::from_utf8(table.name().to_vec()).unwrap();
+        let mut keyed = Table::new("limit", "p", "r", Some(8));
+        assert_eq!(name(&keyed), "spillway/1/limit/p/r/");
+        keyed.record(7);
+        assert_eq!(name(&keyed), "spillway/1/limit/p/r/", "whichever was used last");
+        assert_eq!(name(&Table::new("limit", "p", "r", None)), "spillway/1/limit/p/r");
+    }
 }

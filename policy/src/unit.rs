@@ -259,4 +259,10 @@ mod tests {
             assert!(text.parse::<Ratio>().is_err(), "{text}");
         }
     }
+
+    #[test]
+    fn a_duration_is_the_standard_library_s() {
+        let duration: Duration = "1500ms".parse().unwrap();
+        assert_eq!(duration.get(), StdDuration::from_millis(1_500));
+    }
 }

@@ -157,3 +157,111 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_span_of_time_knows_the_one_before_it_and_no_other() {
+    let turn = Turn { number: 10, current: 5_u16, before: 3 };
+    let after = |number| {
+        let mut turn = turn;
+        turn.advance(number);
+        (turn.number, turn.current, turn.before)
+    };
+    assert_eq!(after(10), (10, 5, 3));
+    assert_eq!(after(11), (11, 0, 5), "the next one");
+    assert_eq!(after(12), (12, 0, 0), "one was left out");
+    assert_eq!(after(9), (10, 5, 3), "another worker's reading of the clock");
+    assert_eq!(after(8), (10, 5, 3));
+    assert_eq!(after(7), (7, 0, 0), "a clock that was set back");
+    assert_eq!(after(1), (1, 0, 0));
+}
+
+#[test]
+fn each_condition_holds_from_its_threshold_on_and_nine_tenths_of_it_are_still_pressure() {
+    let holds = |when: Value, share, tally: &Tally| {
+        let one = degrading(json!([{ "name": "d", "when": when }]));
+        [10, 9].map(|tenths| one.rules[0].holds(0, share, tally, tenths))
+    };
+    for (share, expected) in
+        [(8_000, [true, true]), (7_999, [false, true]), (7_200, [false, true]), (7_199, [false; 2])]
+    {
+        assert_eq!(holds(json!({ "saturation": "80%" }), share, &Tally::default()), expected, "{share}");
+    }
+    let failed = |total, failed| holds(json!({ "errors": "20%" }), 0, &tally(total, failed, [0; 2]));
+    for (count, expected) in [(20, [true, true]), (19, [false, true]), (18, [false, true]), (17, [false; 2])]
+    {
+        assert_eq!(failed(100, count), expected, "{count} of 100 failed");
+    }
+    assert_eq!((failed(20, 20), failed(19, 19)), ([true; 2], [false; 2]), "so few say nothing");
+    let slow = |over, nearly| holds(json!({ "p99": "1s" }), 0, &tally(100, 0, [over, nearly]));
+    assert_eq!(slow(1, 1), [true; 2]);
+    assert_eq!(slow(0, 1), [false, true], "over nine tenths of the time");
+    assert_eq!(slow(1, 0), [true, false]);
+}
+
+/// So many answers, of which the first rule finds so many slow and nearly slow.
+fn tally(total: u32, failed: u32, first: [u32; 2]) -> Tally {
+    let mut slow = [[0; 2]; PLACES];
+    slow[0] = first;
+    Tally { total, failed, slow }
+}
+
+#[test]
+fn an_answer_is_slow_from_the_time_on_and_nearly_from_nine_tenths_of_it() {
+    for (latency, slow) in [(1_000, [1, 1]), (999, [0, 1]), (900, [0, 1]), (899, [0, 0])] {
+        let mut one = degrading(json!([{ "name": "d", "when": { "p99": "1s" } }]));
+        one.answered(false, latency * MS);
+        assert_eq!(one.pending.slow[0], slow, "{latency} ms");
+        assert_eq!((one.pending.total, one.pending.failed), (1, 0));
+    }
+}
+
+#[test]
+fn the_store_is_visited_at_its_pace() {
+    let mut one = degrading(json!([{ "name": "d", "when": { "errors": "20%" } }]));
+    assert!(one.is_due(SECOND));
+    visit(&mut one, &mut SharedStore::default(), SECOND);
+    assert!(!one.is_due(SECOND));
+    assert!(!one.is_due(SECOND + PACE - 1));
+    assert!(one.is_due(SECOND + PACE));
+}
+
+#[test]
+fn how_long_it_has_been_calm_counts_from_now_where_the_clock_was_set_back() {
+    let one = degrading(json!([{ "name": "d", "when": { "saturation": "80%" } }]));
+    let id = one.rules[0].id;
+    let judged = |calm, now| {
+        let mut shared = Shared::default();
+        shared.states[0] = State { id, is_active: true, calm };
+        one.judge(&shared, now)[0]
+    };
+    let now = 100 * SECOND;
+    let active = |calm| State { id, is_active: true, calm };
+    assert_eq!(judged(0, now), active(now));
+    assert_eq!(judged(now - CALM + 1, now), active(now - CALM + 1));
+    assert_eq!(judged(now + CALM, now), active(now + CALM), "another worker's reading of the clock");
+    assert_eq!(judged(now + CALM + 1, now), active(now));
+    assert_eq!(judged(now + 9 * CALM, now), active(now));
+    assert_eq!(judged(now - CALM, now), State { id, is_active: false, calm: 0 });
+}
+
+#[test]
+fn rules_of_other_names_have_other_states() {
+    let letters = || "abcdefghijklmnopqrstuvwxyz0123456789-".chars();
+    let names = letters().flat_map(|a| letters().map(move |b| format!("rule-{a}{b}")));
+    let ids: std::collections::BTreeSet<u64> = names.map(|name| id(&name)).collect();
+    assert_eq!(ids.len(), 37 * 37);
+}
+
+#[test]
+fn who_asks_for_slow_answers_needs_to_be_told_how_long_they_took() {
+    for (when, latency) in [(json!({ "p99": "1s" }), true), (json!({ "errors": "20%" }), false)] {
+        let rules: Vec<config::Degrade> =
+            serde_json::from_value(json!([{ "name": "d", "when": when }])).unwrap();
+        let mut needs = Needs::default();
+        Degrading::new("p".into(), &rules, &mut needs);
+        assert_eq!(needs.latency, latency);
+        needs.latency = true;
+        Degrading::new("p".into(), &rules, &mut needs);
+        assert!(needs.latency, "another rule needs it all the same");
+    }
+}

@@ -385,3 +385,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_full_bucket_is_waited_for_no_longer() {
+    use super::{Level, Quota, Standing};
+    let quota = Quota::new("1/s".parse().unwrap(), std::num::NonZeroU32::new(5));
+    let standing = |level: Level| {
+        let Standing { remaining, next, .. } = Standing::of(0, quota, level);
+        (remaining, next)
+    };
+    assert_eq!(standing(quota.full()), (5, 0));
+    assert_eq!(standing(Level::tokens(4)), (4, 1_000_000_000));
+    assert_eq!(standing(Level::default()), (0, 1_000_000_000));
+}

@@ -136,3 +136,48 @@ proptest! {
         prop_assert!(key.len() <= MAX_KEY);
     }
 }
+
+#[test]
+fn what_of_a_grpc_call_is_a_key_is_there_where_the_content_type_says_grpc() {
+    let call = |content_type: &str| {
+        Described::path("/shop.Orders/Place").header("content-type", content_type).header("x-caller", "web")
+    };
+    for (source, key) in [
+        (json!("service"), "shop.Orders"),
+        (json!("method"), "Place"),
+        (json!({ "metadata": "X-Caller" }), "web"),
+    ] {
+        let key_of = |request: &Described| route_key(json!([{ "grpc": source }]), request);
+        assert_eq!(key_of(&call("application/grpc")).as_deref(), Some(key.as_bytes()), "{source}");
+        assert_eq!(key_of(&call("application/json")), None, "{source}");
+        let alternatives: Vec<KeyAlternative> = serde_json::from_value(json!([{ "grpc": source }])).unwrap();
+        let mut needs = Needs::default();
+        RouteKey::compile(&alternatives, &mut needs);
+        assert_eq!(needs.path, key != "web", "{source}");
+    }
+}
+
+#[test]
+fn parts_of_an_alternative_are_escaped_and_a_single_one_is_not() {
+    let request = two("1:2", "3");
+    assert_eq!(route_key(json!([{ "header": "a" }]), &request).as_deref(), Some(&b"1:2"[..]));
+    assert_eq!(route_key(json!([[{ "header": "a" }]]), &request).as_deref(), Some(&b"1:2"[..]));
+    assert_eq!(
+        route_key(json!([[{ "header": "a" }, { "header": "b" }]]), &request).as_deref(),
+        Some(&b"1\\:2:3"[..])
+    );
+}
+
+#[test]
+fn more_than_four_templates_are_found_by_the_path() {
+    for (templates, by_path) in [(1, false), (4, false), (5, true), (9, true)] {
+        let one = |n| json!({ "template": format!("/{n}/{{t}}"), "key": "{t}" });
+        let alternatives: Vec<KeyAlternative> =
+            (0..templates).map(|n| serde_json::from_value(one(n)).unwrap()).collect();
+        assert_eq!(
+            RouteKey::compile(&alternatives, &mut Needs::default()).by_path.is_some(),
+            by_path,
+            "{templates}"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::policy_problems;
+use super::*;
 
 #[test]
 fn a_policy_has_at_most_sixteen_degrade_rules_and_their_parts_are_checked_where_they_stand() {
@@ -137,4 +137,57 @@ fn what_a_key_names_must_be_a_name() {
         let found = key(wrong);
         assert!(found.len() == 1 && found[0].starts_with(place), "{found:?}");
     }
+}
+
+#[test]
+fn what_is_just_right_is_right() {
+    let response = |length: usize| {
+        rule_problems("rateLimits", json!({ "rate": "1/s", "response": { "body": "b".repeat(length) } }))
+    };
+    assert_eq!(response(16 << 10), [""; 0]);
+    assert_eq!(response((16 << 10) + 1), ["response.body: at most 16384 bytes, found 16385"]);
+    let cost = |max: u32| {
+        rule_problems(
+            "rateLimits",
+            json!({ "rate": "1/s", "burst": 5, "cost": { "header": "x-cost", "max": max } }),
+        )
+    };
+    assert_eq!(cost(5), [""; 0]);
+    assert_eq!(cost(6), ["cost.max: a request that costs 6 could never pass: a full bucket holds 5"]);
+    let least = |min: u32| {
+        let cost = json!({ "header": "x-cost", "min": min, "max": 3, "default": 3 });
+        rule_problems("rateLimits", json!({ "rate": "1/s", "burst": 5, "cost": cost }))
+    };
+    assert_eq!(least(3), [""; 0]);
+    assert_eq!(least(4).first().map(String::as_str), Some("cost.min: min is 4, more than max, which is 3"));
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let text = ConfigError::Problems(
+        parse(json!([{ "name": "p", "rateLimits": [
+        { "name": "a", "rate": "1/s", "cost": 9 }, { "name": "b", "rate": "1/s", "cost": 9 }] }]))
+        .problems(),
+    )
+    .to_string();
+    assert!(
+        text.contains("rateLimits[0]") && text.contains("; ") && text.contains("rateLimits[1]"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rule_that_only_watches_or_denies_is_written_so() {
+    let text = serde_json::to_string(&parse(json!([{ "name": "p", "rateLimits": [
+        { "name": "a", "rate": "1/s", "mode": "shadow", "onFailure": "deny", "rateLimitHeaders": true },
+        { "name": "b", "rate": "1/s" }] }])))
+    .unwrap();
+    assert_eq!(
+        Configuration::parse(text.as_bytes()).unwrap(),
+        parse(serde_json::from_str::<Value>(&text).unwrap()["policies"].clone())
+    );
+    for said in ["\"mode\":\"shadow\"", "\"onFailure\":\"deny\"", "\"rateLimitHeaders\":true"] {
+        assert_eq!(text.matches(said).count(), 1, "{text}");
+    }
+    assert!(!text.contains("enforce") && !text.contains("allow"), "what is not said stays unsaid: {text}");
 }

@@ -89,3 +89,22 @@ fn what_clients_are_told_is_true() {
     assert_eq!(told(5 * SECOND), ("\"r\";r=0;t=6".into(), false));
     assert_eq!(told(11 * SECOND), ("\"r\";r=0;t=10".into(), true), "as it said");
 }
+
+#[test]
+fn of_several_that_reject_the_longest_wait_is_named_and_of_equal_ones_the_first() {
+    let named = |rates: [&str; 3]| {
+        let rules: Vec<_> = rates
+            .iter()
+            .zip(["a", "b", "c"])
+            .map(|(rate, name)| json!({ "name": name, "rate": rate, "burst": 1 }))
+            .collect();
+        let (mut engine, mut store) =
+            (engine(json!([{ "name": "p", "rateLimits": rules }])), Shared::default());
+        assert!(passes(&mut engine, &Described::default(), &mut store, SECOND));
+        rejected(&engine.decide(&Described::default(), &mut store, SECOND).verdict).unwrap()
+    };
+    assert_eq!(named(["1/h", "1/m", "1/s"]), "rate-limit/p/a after 3600");
+    assert_eq!(named(["1/m", "1/h", "1/s"]), "rate-limit/p/b after 3600");
+    assert_eq!(named(["1/s", "1/m", "1/h"]), "rate-limit/p/c after 3600");
+    assert_eq!(named(["1/m", "1/h", "1/h"]), "rate-limit/p/b after 3600");
+}

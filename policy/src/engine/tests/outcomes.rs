@@ -100,3 +100,50 @@ fn an_engine_says_of_which_configuration_it_is() {
         assert_eq!((engine.revision(), engine.announces_key()), (7, announces_key));
     }
 }
+
+/// Fills a limit that finds itself, a window after the other, and ends all with this status; how many were in flight at the end.
+fn found(status: u16) -> usize {
+    let mut engine = engine(
+        json!([{ "name": "p", "concurrency": [{ "name": "c", "adaptive": { "min": 5, "max": 100 } }] }]),
+    );
+    let mut store = Shared::default();
+    let mut most = 0;
+    for window in 4..20 {
+        let now = window * 250 * MS;
+        let decide = |engine: &mut Engine, store: &mut Shared| {
+            admitted(engine.decide(&Described::default(), store, now).verdict)
+        };
+        for _ in 0..3 {
+            let admissions: Vec<_> = std::iter::from_fn(|| decide(&mut engine, &mut store)).collect();
+            most = admissions.len();
+            for admission in admissions {
+                let outcome = Outcome { status: Some(status), latency: Some(MS), ..Outcome::default() };
+                engine.complete(admission, outcome, &mut store, now + MS);
+            }
+        }
+        engine.tick(&mut store, now + 100 * MS);
+    }
+    most
+}
+
+#[test]
+fn answers_that_are_no_failures_find_an_adaptive_limit() {
+    assert_eq!(found(500), 5, "how fast something fails says nothing");
+    assert!(found(200) > 10, "{}", found(200));
+}
+
+#[test]
+fn what_a_worker_without_requests_has_seen_is_told_with_a_tick() {
+    let policies =
+        || json!([{ "name": "p", "degrade": [{ "name": "d", "when": { "errors": "50%" }, "admit": "0%" }] }]);
+    let (mut one, mut other, mut store) = (engine(policies()), engine(policies()), Shared::default());
+    let now = 10 * SECOND;
+    for _ in 0..30 {
+        let admission = admitted(one.decide(&Described::default(), &mut store, now).verdict).unwrap();
+        let failed = Outcome { status: Some(500), ..Outcome::default() };
+        one.complete(admission, failed, &mut store, now + MS);
+    }
+    assert!(passes(&mut other, &Described::default(), &mut store, now + 10 * MS));
+    one.tick(&mut store, now + 100 * MS);
+    assert!(!passes(&mut other, &Described::default(), &mut store, now + 110 * MS));
+}
