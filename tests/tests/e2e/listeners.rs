@@ -31,14 +31,14 @@ fn guarded(port: &Port, listener: &str) -> String {
     )
 }
 
-fn connect(port: &Port) -> Result<TcpStream> {
+pub(crate) fn connect(port: &Port) -> Result<TcpStream> {
     let stream = TcpStream::connect(port.address())?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
 
 /// Everything until the other side closes; nothing more is sent.
-fn until_closed(stream: &mut TcpStream) -> Result<String> {
+pub(crate) fn until_closed(stream: &mut TcpStream) -> Result<String> {
     let mut all = Vec::new();
     match stream.read_to_end(&mut all) {
         Ok(_) => {}

@@ -9,6 +9,7 @@ use crate::listeners;
 use crate::text::site;
 use crate::world::{Headers, World};
 
+mod paths;
 mod websocket;
 
 const MATCHED: &str = r"

@@ -17,6 +17,7 @@ use crate::world::World;
 mod bad_ends;
 mod constant_load;
 mod grpc;
+mod silence;
 mod versions;
 
 /// The name of the certificate that most tests are about.

@@ -9,7 +9,7 @@ use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
-use super::connect;
+use super::{ask, connect};
 use crate::text::document;
 use crate::world::{TO_ALPHA, World};
 
@@ -72,5 +72,47 @@ fn bytes_go_both_ways_and_one_side_may_end_before_the_other() -> Result<()> {
         stream.read_to_string(&mut last)?;
         ensure!(last == "bye", "{last:?}");
         Ok(())
+    })
+}
+
+#[test]
+fn a_connection_that_nobody_can_answer_is_closed() -> Result<()> {
+    Scene::play(|scene| {
+        let port = Port::free()?;
+        let listener = format!("name: raw, address: 127.0.0.1, port: {}, protocol: TCP", port.number());
+        let to_raw =
+            "parentRefs: [{name: raw, sectionName: raw}]\nrules: [{name: all, backendRefs: [{name: raw}]}]";
+        let fixed = [
+            document("Gateway", "raw", &format!("fleet: edge\nlisteners: [{{{listener}}}]")),
+            document("Route", "raw", to_raw),
+        ];
+        let world = World::start(scene, &[("routes.yaml", TO_ALPHA)])?;
+        let set = |endpoints: &str| {
+            let backend = document("Backend", "raw", &format!("protocol: TCP\nendpoints: [{endpoints}]"));
+            world.documents.write("raw.yaml", &[fixed.join("---\n"), backend].join("---\n"))
+        };
+        let alpha = format!("address: 127.0.0.1, port: {}", world.upstreams.port("alpha")?);
+        let served = || {
+            wait::until("the endpoint", || {
+                let answer = ask(&port, "", "/", "")?;
+                ensure!(answer.contains("x-upstream: alpha"), "{answer:?}");
+                Ok(())
+            })
+        };
+        // It is gone, and it drains: what a client sees is the end of its connection, and not silence.
+        for nobody in [String::new(), format!("{{{alpha}, weight: 0}}")] {
+            set(&format!("{{{alpha}}}"))?;
+            served()?;
+            set(&nobody)?;
+            wait::until("closed connections", || {
+                for _ in 0..20 {
+                    let answer = ask(&port, "", "/", "")?;
+                    ensure!(answer.is_empty(), "{answer:?}");
+                }
+                Ok(())
+            })?;
+        }
+        set(&format!("{{{alpha}}}"))?;
+        served()
     })
 }

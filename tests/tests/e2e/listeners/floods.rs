@@ -23,6 +23,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const REFUSED_STREAM: u32 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -146,7 +147,7 @@ fn ends(connection: &mut TcpStream, streams: usize) -> Result<(usize, usize)> {
         connection.read_exact(&mut payload)?;
         match kind {
             HEADERS | DATA if flags & END_STREAM != 0 => answered += 1,
-            RST_STREAM => refused += 1,
+            RST_STREAM if payload == REFUSED_STREAM.to_be_bytes() => refused += 1,
             _ => {}
         }
     }
