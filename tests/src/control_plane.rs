@@ -22,6 +22,8 @@ pub struct ControlPlane {
     log: PathBuf,
     filter: PathBuf,
     flags: Vec<String>,
+    variables: Vec<String>,
+    exposed: bool,
     xds: Port,
     admin: Port,
 }
@@ -37,6 +39,8 @@ impl ControlPlane {
             log: folder.join("spillway.log"),
             filter: artifacts::filter()?,
             flags: Vec::new(),
+            variables: Vec::new(),
+            exposed: false,
             xds: Port::free()?,
             admin: Port::free()?,
         };
@@ -47,8 +51,15 @@ impl ControlPlane {
     /// Starts it again, on the same ports and the same state; the old one is killed if it still runs.
     pub fn restart(&mut self) -> Result<()> {
         self.process = None;
-        let (xds, admin) = (self.xds.address().to_string(), self.admin.address().to_string());
-        let arguments: [&std::ffi::OsStr; 11] = [
+        let admin = self.admin.address().to_string();
+        let xds = match self.exposed {
+            // The same address, in a form that does not count as this machine alone.
+            true => format!("[::ffff:127.0.0.1]:{}", self.xds.number()),
+            false => self.xds.address().to_string(),
+        };
+        let program = artifacts::spillway()?;
+        let arguments: [&std::ffi::OsStr; 12] = [
+            program.as_ref(),
             "serve".as_ref(),
             "--config".as_ref(),
             self.documents.as_ref(),
@@ -61,8 +72,10 @@ impl ControlPlane {
             "--filter".as_ref(),
             self.filter.as_ref(),
         ];
-        let arguments = arguments.into_iter().chain(self.flags.iter().map(AsRef::as_ref));
-        let mut process = Process::start("the control plane", &artifacts::spillway()?, arguments, &self.log)?;
+        // `env` becomes the program, as `setpriv` does.
+        let variables = self.variables.iter().map(AsRef::as_ref);
+        let arguments = variables.chain(arguments).chain(self.flags.iter().map(AsRef::as_ref));
+        let mut process = Process::start("the control plane", "/usr/bin/env".as_ref(), arguments, &self.log)?;
         let url = format!("http://{admin}/readyz");
         wait::until("the control plane to be ready", || {
             process.alive()?;
@@ -72,9 +85,23 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Starts it again as if its port could be reached from other machines, without TLS.
+    pub fn restart_exposed(&mut self) -> Result<()> {
+        self.exposed = true;
+        self.restart_with(&["--xds-insecure"])?;
+        self.exposed = false;
+        Ok(())
+    }
+
     /// Starts it again with these flags added.
     pub fn restart_with(&mut self, flags: &[&str]) -> Result<()> {
         self.flags = flags.iter().map(ToString::to_string).collect();
+        self.restart()
+    }
+
+    /// Starts it again with these variables in its environment.
+    pub fn restart_in(&mut self, variables: &[(&str, &str)]) -> Result<()> {
+        self.variables = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         self.restart()
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use spillway_tests::artifacts;
 use spillway_tests::client::Client;
 use spillway_tests::control_plane::ControlPlane;
@@ -76,7 +76,8 @@ fn a_grpc_client_without_a_proxy_follows_weights_and_edits() -> Result<()> {
         let text =
             DOCUMENTS.replace("ONE", &one.number().to_string()).replace("TWO", &two.number().to_string());
         documents.write("shop.yaml", &text)?;
-        let control_plane = ControlPlane::start(&client, documents.folder(), scene.folder())?;
+        let mut control_plane = ControlPlane::start(&client, documents.folder(), scene.folder())?;
+        control_plane.restart_with(&["--load-interval", "1s"])?;
         let bootstrap = scene.folder().join("grpc.json");
         let server = json!({
             "server_uri": control_plane.xds().to_string(),
@@ -104,12 +105,32 @@ fn a_grpc_client_without_a_proxy_follows_weights_and_edits() -> Result<()> {
         })?;
         assert_eq!(answers(&cancel, 0).into_iter().collect::<BTreeSet<_>>(), ["v2".to_owned()].into());
 
+        // They say over LRS what they did.
+        let rates = || -> Result<[f64; 2]> {
+            let loads = client.read(&format!("http://{}/api/v1/loads", control_plane.admin()))?.body;
+            let loads: Value = serde_json::from_str(&loads)?;
+            let rate = |backend| loads.pointer(&format!("/0/clusters/{backend}/requests"))?.as_f64();
+            let rates = rate("v1").zip(rate("v2")).with_context(|| format!("{loads:#}"))?;
+            ensure!(loads.pointer("/0/fleet") == Some(&json!("shop")), "{loads:#}");
+            Ok(rates.into())
+        };
+        wait::until("load reports of both Backends", || {
+            let rates = rates()?;
+            ensure!(rates.iter().all(|rate| *rate > 0.0), "{rates:?}");
+            Ok(())
+        })?;
+
         // An edit moves everything to one of them.
         documents.edit("shop.yaml", &["{name: v1, weight: 3}"], &["{name: v1, weight: 0}"])?;
         wait::until("the edit", || {
             let all = answers(&place, 0);
             let last = all.get(all.len().saturating_sub(50)..).context("too few calls")?;
             ensure!(last.iter().all(|name| name == "v2"), "{last:?}");
+            Ok(())
+        })?;
+        wait::until("load reports of one Backend alone", || {
+            let [one, two] = rates()?;
+            ensure!(one == 0.0 && two > 0.0, "{one} and {two}");
             Ok(())
         })?;
         let errors: Vec<_> =

@@ -7,10 +7,12 @@ use spillway_tests::artifacts;
 use spillway_tests::authority::Authority;
 use spillway_tests::control_plane;
 use spillway_tests::envoy::Envoy;
+use spillway_tests::https::Https;
 use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::text::document;
 use crate::world::{TO_ALPHA, World};
 
 /// An Envoy with a bootstrap that has these flags; not waited for.
@@ -113,6 +115,54 @@ fn certificates_of_both_sides_are_checked_and_replaced_while_everything_runs() -
         })?;
         assert_eq!(old.stat("listener_manager.lds.update_success")?, 0);
         Ok(())
+    })
+}
+
+#[test]
+fn a_port_that_strangers_can_reach_serves_everything_but_secrets() -> Result<()> {
+    Scene::play(|scene| {
+        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA)])?;
+        world.control_plane.restart_exposed()?;
+        logged(&world, "open beyond this machine without TLS")?;
+        let authority = Authority::new(&world.documents.path("keys"))?;
+        authority.issue("shop", "shop.example.com")?;
+        let port = Port::free()?;
+        let listeners = format!(
+            "fleet: edge\nlisteners: [{{name: safe, address: 127.0.0.1, port: {}, protocol: HTTPS, tls: {{certificateRefs: [shop]}}}}]",
+            port.number()
+        );
+        let documents = [
+            document("Gateway", "safe", &listeners),
+            document("Certificate", "shop", "certFile: keys/shop.crt\nkeyFile: keys/shop.key"),
+        ];
+        let routes = TO_ALPHA.replace("[{name: edge}]", "[{name: edge}, {name: safe}]");
+        world.documents.write("safe.yaml", &documents.join("---\n"))?;
+        world.documents.write("routes.yaml", &routes)?;
+        logged(&world, "secrets are not served beyond this machine without TLS")?;
+
+        // The listener comes without its certificate, and edits go on.
+        let ca = authority.folder().join("ca.crt");
+        let get = || Https::new(&world.client, port.address(), "shop.example.com", &ca)?.get("/", &[]);
+        let unready = format!(
+            "listener.127.0.0.1_{}.server_ssl_socket_factory.downstream_context_secrets_not_ready",
+            port.number()
+        );
+        wait::until("connections that end for want of a certificate", || {
+            ensure!(get().is_err(), "an answer over TLS without a certificate");
+            ensure!(world.envoy.stat(&unready)? > 0, "none yet");
+            Ok(())
+        })?;
+        world.documents.edit("routes.yaml", &["{name: alpha}"], &["{name: beta}"])?;
+        world.until("an edit", "/", |answer| answer.header("x-upstream") == Some("beta"))?;
+        assert!(get().is_err());
+
+        // Where no stranger comes, the certificate does.
+        world.control_plane.restart_with(&[])?;
+        wait::until("answers over TLS", || {
+            let reply = Https::new(&world.client, port.address(), "shop.example.com", &ca)?.get("/", &[])?;
+            ensure!(reply.status == 200, "{}", reply.status);
+            Ok(())
+        })
     })
 }
 

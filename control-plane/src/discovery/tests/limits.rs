@@ -166,8 +166,8 @@ async fn a_connection_that_answers_no_ping_is_closed_and_its_streams_with_it() {
     };
     streams(1).await;
     let begun = tokio::time::Instant::now();
-    let mut heard = Vec::new();
-    let end = tokio::time::timeout(Duration::from_secs(120), silent.read_to_end(&mut heard)).await;
+    let mut answer = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(120), silent.read_to_end(&mut answer)).await;
     assert!(end.is_ok(), "still open");
     let lasted = begun.elapsed();
     let longest = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT + Duration::from_secs(1);
