@@ -28,7 +28,7 @@ mod diff;
 mod documents;
 mod events;
 mod fleets;
-mod metrics;
+pub(crate) mod metrics;
 mod precondition;
 pub mod protection;
 mod reply;

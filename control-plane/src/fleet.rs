@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::resource::Kind;
 use crate::snapshot::{Snapshot, Version};
 use crate::stream::Node;
+use crate::telemetry::trace::{Stage, Trace};
 
 use self::figures::Figures;
 use self::proxy::Standing;
@@ -233,15 +234,20 @@ impl Link {
         self.update(|standing| standing.subscribed(kind, recalled));
     }
 
-    /// A response with this version has been handed to the transport.
-    pub fn sent(&self, kind: Kind, version: &Version) {
+    /// A response with this version has been handed to the transport, as part of a change.
+    pub fn sent(&self, kind: Kind, version: &Version, change: &Trace) {
         self.registry.figures.sent(kind);
-        self.update(|standing| standing.sent(kind, version));
+        self.update(|standing| standing.sent(kind, version, change));
     }
 
     /// The proxy has this version in force; `refuses` says whether it still refuses something else of this kind.
     pub fn accepted(&self, kind: Kind, version: &Version, refuses: bool) {
-        let latency = self.proxy.change(|standing| standing.answered(kind, version));
+        let answered = self.proxy.change(|standing| standing.answered(kind, version));
+        let latency = answered.map(|sent| {
+            let latency = sent.at.elapsed();
+            sent.change.follow(|| self.push(kind, version, latency).answered("ack"));
+            latency
+        });
         self.registry.figures.accepted(kind, latency);
         if !refuses {
             self.registry.refusals.clear(&self.proxy.node, kind);
@@ -251,7 +257,11 @@ impl Link {
 
     /// The proxy has refused something; it keeps what it had.
     pub fn refused(&self, kind: Kind, refused: Refused) {
-        self.proxy.change(|standing| standing.answered(kind, &refused.version));
+        if let Some(sent) = self.proxy.change(|standing| standing.answered(kind, &refused.version)) {
+            let latency = sent.at.elapsed();
+            sent.change
+                .follow(|| self.push(kind, &refused.version, latency).failed("nack", refused.reason.clone()));
+        }
         self.registry.figures.refused(kind);
         self.registry.refusals.record(&self.proxy.node, kind, refused.clone());
         self.update(|standing| standing.refused(kind, refused));
@@ -274,6 +284,16 @@ impl Link {
             // The sender lives as long as this link.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// A response and the answer to it, for a trace.
+    fn push(&self, kind: Kind, version: &Version, latency: std::time::Duration) -> Stage {
+        Stage::took("push", latency)
+            .sent()
+            .with("spillway.node", self.proxy.node.id.clone())
+            .with("spillway.fleet", self.proxy.node.fleet.clone())
+            .with("spillway.type_url", kind.type_url())
+            .with("spillway.version", version.to_string())
     }
 
     fn update(&self, change: impl FnOnce(&mut Standing) -> bool) {

@@ -1,7 +1,11 @@
 //! How long things took, counted in ranges.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics;
 
 /// The upper ends of the ranges in milliseconds: what a person notices, and what an Envoy gives up after, lie inside.
 pub const BOUNDS: [u64; 13] = [1, 2, 5, 10, 20, 50, 100, 250, 500, 1_000, 2_500, 10_000, 30_000];
@@ -13,6 +17,7 @@ pub struct Histogram {
     ranges: [AtomicU64; BOUNDS.len()],
     count: AtomicU64,
     nanoseconds: AtomicU64,
+    also: OnceLock<(metrics::Histogram<f64>, Vec<KeyValue>)>,
 }
 
 /// What a [`Histogram`] has counted.
@@ -36,6 +41,14 @@ impl Histogram {
         self.count.fetch_add(1, Ordering::Relaxed);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        if let Some((exported, attributes)) = self.also.get() {
+            exported.record(took.as_secs_f64(), attributes);
+        }
+    }
+
+    /// From now on what is observed is also told to this. Only the first call counts.
+    pub fn export(&self, exported: metrics::Histogram<f64>, attributes: Vec<KeyValue>) {
+        let _ = self.also.set((exported, attributes));
     }
 
     /// What was observed so far.

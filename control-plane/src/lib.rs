@@ -25,4 +25,5 @@ pub mod state;
 pub mod store;
 pub mod stream;
 pub mod subscription;
+pub mod telemetry;
 pub mod tls;

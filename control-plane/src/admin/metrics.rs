@@ -12,7 +12,7 @@ use crate::fleet::{FleetView, PushView};
 use crate::model::Model;
 use crate::store;
 
-mod family;
+pub(crate) mod family;
 mod process;
 
 use self::family::Families;
@@ -28,7 +28,7 @@ pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, 
 }
 
 /// Everything there is to count, in the order in which it is shown.
-fn families(admin: &Admin) -> Families {
+pub(crate) fn families(admin: &Admin) -> Families {
     let mut families = Families::default();
     families
         .gauge("spillway_build_info", "The version that runs.")
@@ -62,10 +62,10 @@ fn documents(families: &mut Families, admin: &Admin) {
 fn store(families: &mut Families, figures: &store::Figures) {
     families
         .histogram("spillway_debounce_seconds", "From a change in the directory until it had been read.")
-        .sample(&[], figures.debounce.read());
+        .sample(&[], &figures.debounce);
     families
         .histogram("spillway_store_lag_seconds", "From a change in the directory until it was in force.")
-        .sample(&[], figures.lag.read());
+        .sample(&[], &figures.lag);
     families
         .counter("spillway_document_refusals_total", "How often a changed directory was not valid.")
         .sample(&[], figures.refusals());

@@ -1,6 +1,5 @@
 //! `spillway serve`.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +12,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
 
 use super::output::print_errors;
 use crate::admin::Admin;
@@ -25,9 +23,11 @@ use crate::publish::{self, Past};
 use crate::snapshot::build::Builder;
 use crate::snapshot::revision::Revisions;
 use crate::store::{FileStore, LoadError, OpenError, Store as _};
+use crate::telemetry::Telemetry;
 
 mod admin;
 mod descriptors;
+mod log;
 mod xds;
 
 /// How long connections may take to end once their streams have.
@@ -49,6 +49,9 @@ pub(super) struct Serve {
     /// A name server for the names in Backends, instead of those of the system; can be given several times
     #[arg(long = "name-server", value_name = "ADDRESS:PORT")]
     name_servers: Vec<SocketAddr>,
+    /// How to write the log to standard error
+    #[arg(long = "log-format", value_name = "FORMAT", value_enum, default_value = "auto")]
+    log_format: log::LogFormat,
     /// The Wasm module that proxies load, instead of the one in this binary
     #[arg(long, value_name = "FILE.wasm")]
     filter: Option<PathBuf>,
@@ -61,15 +64,25 @@ impl Serve {
             Some(directory) => Revisions::kept_in(directory).context("--state")?,
             None => Revisions::default(),
         };
-        log();
         let runtime = tokio::runtime::Runtime::new().context("no threads to work with")?;
-        let outcome = runtime.block_on(self.serve(&module, revisions));
+        let telemetry = {
+            let _on = runtime.enter();
+            Telemetry::start()?
+        };
+        log::begin(self.log_format, telemetry.log_layer());
+        let outcome = runtime.block_on(self.serve(&module, revisions, &telemetry));
+        telemetry.end();
         // What still runs has had its time.
         runtime.shutdown_background();
         outcome
     }
 
-    async fn serve(self, module: &FilterModule, revisions: Revisions) -> anyhow::Result<ExitCode> {
+    async fn serve(
+        self,
+        module: &FilterModule,
+        revisions: Revisions,
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<ExitCode> {
         let xds = self.xds.open().await?;
         let longest = xds.grace + SHUTDOWN_TIMEOUT;
         let admin_port = self.admin.open().await?;
@@ -109,6 +122,8 @@ impl Serve {
         let loads = Arc::clone(&context.loads);
         let clients = Arc::clone(&context.clients);
         let admin = Admin { store, cache, fleets, clients, loads, shutdown: shutdown.clone() };
+        let observed = Arc::new(admin.clone());
+        telemetry.observe(&observed);
         let mut servers = JoinSet::new();
         servers.spawn(xds);
         servers.spawn(admin_port.serve(admin, &mut tasks)?);
@@ -118,6 +133,7 @@ impl Serve {
             Some(ended) = servers.join_next() => ended.context("serving").flatten(),
         };
         shutdown.cancel();
+        drop(observed);
         let all = async {
             while servers.join_next().await.is_some() {}
             while tasks.join_next().await.is_some() {}
@@ -137,16 +153,4 @@ async fn stop_signal() -> anyhow::Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
-}
-
-/// Logs to standard error, for people where people read it and as JSON, one object a line, where programs do.
-fn log() {
-    let filter = EnvFilter::try_from_env("SPILLWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    if std::io::stderr().is_terminal() {
-        log.init();
-    } else {
-        log.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
-    }
 }

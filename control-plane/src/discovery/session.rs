@@ -24,6 +24,7 @@ use crate::resource::Kind;
 use crate::snapshot::Snapshot;
 use crate::stream::{Event, Options, Request, Response, Stream, StreamError};
 use crate::subscription::{self, Variant};
+use crate::telemetry::trace::Trace;
 
 /// Requests taken in a row before other streams get their turn.
 const MAX_REQUESTS_AT_ONCE: usize = 64;
@@ -54,6 +55,7 @@ pub(super) fn open<Q: Message + Default + Into<Request> + 'static>(
         link: None,
         snapshots: None,
         current: None,
+        change: Trace::default(),
         retry_at: None,
         clusters_by: None,
         ends_at: None,
@@ -80,6 +82,8 @@ struct Session<Q> {
     snapshots: Option<watch::Receiver<Option<Arc<Snapshot>>>>,
     /// What the stream works towards.
     current: Option<Arc<Snapshot>>,
+    /// The change that made it, if the client was there before.
+    change: Trace,
     /// When to offer once more what was refused or has to be confirmed.
     retry_at: Option<Instant>,
     /// When to go on without the client having asked for clusters.
@@ -122,7 +126,7 @@ impl<Q: Message + Default + Into<Request>> Session<Q> {
         let (type_url, sent, removed) = (kind.type_url(), resources.len(), removed.len());
         debug!(type_url, %version, nonce, sent, removed, "pushed");
         if let Some(link) = &self.link {
-            link.sent(*kind, version);
+            link.sent(*kind, version, &self.change);
         }
         let variant = self.client().stream.variant();
         message::encode(variant, response)
@@ -211,6 +215,7 @@ impl<Q: Message + Default + Into<Request>> Session<Q> {
                 let traced = |current: &Arc<Snapshot>| trace(current, kind, &refused.resources, &error);
                 let cause = self.current.as_ref().and_then(traced);
                 let (document, field) = cause.as_ref().map(|cause| (&cause.document, &cause.field)).unzip();
+                let _logged = self.change.enter();
                 warn!(type_url, %version, reason, document, field, retried, "the proxy refused a push");
                 let subscription::Refused { version, resources } = refused;
                 link.refused(kind, Refused { version, reason, resources: resources.into(), cause, retried });
@@ -253,7 +258,8 @@ impl<Q: Message + Default + Into<Request>> Session<Q> {
         if self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &snapshot)) {
             return;
         }
-        self.current = Some(Arc::clone(&snapshot));
+        self.change =
+            self.current.replace(Arc::clone(&snapshot)).map(|_| snapshot.cause()).unwrap_or_default();
         if snapshot.gateways().is_empty() {
             warn!("no Gateway has this proxy's node.cluster as its fleet: it is given nothing to serve");
         }

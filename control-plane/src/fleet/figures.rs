@@ -1,9 +1,10 @@
 //! What publishing has taken and how often proxies were sent, have accepted and have refused something, since this process started.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::histogram::{Histogram, Times};
+use crate::histogram::Histogram;
 use crate::resource::Kind;
 
 /// Counters that only grow, but for the time of the last build.
@@ -15,7 +16,7 @@ pub struct Figures {
     sent: PerKind<AtomicU64>,
     accepted: PerKind<AtomicU64>,
     refused: PerKind<AtomicU64>,
-    latencies: PerKind<Histogram>,
+    latencies: PerKind<Arc<Histogram>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,8 +96,8 @@ impl Figures {
     }
 
     /// How long proxies take from when a response is handed to the connection until they have accepted it.
-    pub fn latencies(&self, kind: Kind) -> Option<Times> {
-        self.latencies.of(kind).map(Histogram::read)
+    pub fn latencies(&self, kind: Kind) -> Option<&Arc<Histogram>> {
+        self.latencies.of(kind)
     }
 
     /// What went to proxies and came back.

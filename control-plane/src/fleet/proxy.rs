@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
 
 use crate::resource::Kind;
 use crate::snapshot::{Name, Snapshot, Version};
 use crate::stream::Node;
+use crate::telemetry::trace::Trace;
 
 /// Names a stream for as long as this process lives. A later one is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,9 +100,11 @@ pub(crate) struct TypeStanding {
 
 /// A response that was sent.
 #[derive(Debug, Clone)]
-struct Unanswered {
+pub(super) struct Unanswered {
     version: Version,
-    at: Instant,
+    pub(super) at: Instant,
+    /// The change that it is part of.
+    pub(super) change: Trace,
 }
 
 /// What a proxy has refused, and when.
@@ -227,25 +230,26 @@ impl Standing {
         })
     }
 
-    pub(super) fn sent(&mut self, kind: Kind, version: &Version) -> bool {
+    pub(super) fn sent(&mut self, kind: Kind, version: &Version, change: &Trace) -> bool {
         self.change(kind, |standing, _| {
             let changed = standing.sent.as_ref() != Some(version);
             standing.sent = Some(Arc::clone(version));
             standing.unanswered.reserve_exact(1);
-            standing.unanswered.push(Unanswered { version: Arc::clone(version), at: Instant::now() });
+            let (version, change) = (Arc::clone(version), change.clone());
+            standing.unanswered.push(Unanswered { version, at: Instant::now(), change });
             changed
         })
     }
 
-    /// It has answered the response with this version, and with it those before; how long that took, unless it was never sent.
-    pub(super) fn answered(&mut self, kind: Kind, version: &Version) -> Option<Duration> {
+    /// It has answered the response with this version, and with it those before; that response, unless it was never sent.
+    pub(super) fn answered(&mut self, kind: Kind, version: &Version) -> Option<Unanswered> {
         let (_, standing) = self.types.iter_mut().find(|(known, _)| *known == kind)?;
         let at = standing.unanswered.iter().position(|sent| sent.version == *version)?;
         let sent = standing.unanswered.drain(..=at).next_back()?;
         if standing.unanswered.is_empty() {
             standing.unanswered = Vec::new();
         }
-        Some(sent.at.elapsed())
+        Some(sent)
     }
 
     pub(super) fn accepted(&mut self, kind: Kind, version: &Version, refuses: bool) -> bool {

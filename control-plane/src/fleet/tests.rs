@@ -25,7 +25,7 @@ fn a_revision_is_in_force_once_every_proxy_has_accepted_all_of_it() {
     publish(&fleets, 7, &snapshot);
     assert!(fleets.view()[0].in_force, "nobody lacks it");
     let (a, b) = (fleets.connected(&node("a"), None), fleets.connected(&node("b"), None));
-    a.sent(Kind::Cluster, &"1".into());
+    a.sent(Kind::Cluster, &"1".into(), &Trace::default());
     a.accepted(Kind::Cluster, &"1".into(), false);
     a.settled(&snapshot, |_| false);
     let [fleet] = &fleets.view()[..] else { panic!() };
@@ -52,7 +52,7 @@ fn a_revision_is_in_force_once_every_proxy_has_accepted_all_of_it() {
 fn a_refusal_stands_until_something_is_accepted() {
     let fleets = Fleets::default();
     let link = fleets.connected(&node("a"), Some(([127, 0, 0, 1], 9).into()));
-    link.sent(Kind::Listener, &"2".into());
+    link.sent(Kind::Listener, &"2".into(), &Trace::default());
     link.refused(Kind::Listener, refused("2"));
     link.accepted(Kind::Route, &"1".into(), false);
     let types = |fleets: &Fleets| fleets.view()[0].proxies[0].types.clone();
@@ -92,10 +92,10 @@ fn changes_are_told_and_repetitions_are_not() {
     let link = fleets.connected(&node("a"), None);
     let mut changes = fleets.subscribe();
     changes.borrow_and_update();
-    link.sent(Kind::Route, &"1".into());
+    link.sent(Kind::Route, &"1".into(), &Trace::default());
     assert!(changes.has_changed().unwrap());
     changes.borrow_and_update();
-    link.sent(Kind::Route, &"1".into());
+    link.sent(Kind::Route, &"1".into(), &Trace::default());
     assert!(!changes.has_changed().unwrap());
     drop(link);
     assert!(changes.has_changed().unwrap());
@@ -188,9 +188,9 @@ fn what_was_refused_on_an_earlier_stream_is_still_refused() {
 fn the_time_of_an_acceptance_is_counted_once_for_each_response() {
     let fleets = Fleets::default();
     let link = fleets.connected(&node("a"), None);
-    let count = |kind| fleets.figures().latencies(kind).unwrap().count;
+    let count = |kind| fleets.figures().latencies(kind).unwrap().read().count;
     for version in ["1", "2", "3"] {
-        link.sent(Kind::Route, &version.into());
+        link.sent(Kind::Route, &version.into(), &Trace::default());
     }
     // Who asks for the state of the world may answer the newest alone.
     link.accepted(Kind::Route, &"2".into(), false);

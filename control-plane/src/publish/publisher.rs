@@ -17,6 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
 use crate::snapshot::known::History;
 use crate::store::Accepted;
+use crate::telemetry::trace::{Stage, Trace};
 
 /// Gives the cache and the registry of proxies what they should have.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Publisher {
     fleets: Fleets,
     past: Past,
     states: BTreeMap<String, State>,
+    /// That of the documents taken last.
+    revision: Option<u64>,
 }
 
 /// One fleet.
@@ -56,7 +59,7 @@ enum Outcome {
 
 impl Publisher {
     pub(super) fn new(builder: Builder, cache: Arc<Cache>, fleets: Fleets, past: Past) -> Self {
-        Self { builder, cache, fleets, past, states: BTreeMap::new() }
+        Self { builder, cache, fleets, past, states: BTreeMap::new(), revision: None }
     }
 
     /// Whether some fleet tries something.
@@ -76,7 +79,11 @@ impl Publisher {
         let mut histories = self.recall(accepted);
         let begun = Instant::now();
         let snapshots = self.builder.build(&accepted.model, wall_clock()).clone();
-        self.fleets.figures().built(begun.elapsed());
+        let took = begun.elapsed();
+        self.fleets.figures().built(took);
+        let change = self.change(accepted, took);
+        let _logged = change.enter();
+        snapshots.values().for_each(|snapshot| snapshot.caused_by(&change));
         self.states.retain(|fleet, _| snapshots.contains_key(fleet));
         for (fleet, snapshot) in snapshots {
             let guard = guard_of(&accepted.model, &fleet);
@@ -93,8 +100,28 @@ impl Publisher {
                 self.states.insert(fleet, State::new(revision, snapshot, clusters));
             }
         }
-        info!(revision = accepted.revision, fleets = self.states.len(), "published");
+        let trace_id = change.id().map(tracing::field::display);
+        info!(revision = accepted.revision, fleets = self.states.len(), trace_id, "published");
         self.publish();
+    }
+
+    /// The change that documents are, as far as snapshots have been made of them. What a process starts with is none.
+    fn change(&mut self, accepted: &Accepted, took: Duration) -> Trace {
+        let Some(last) = self.revision.replace(accepted.revision) else { return Trace::default() };
+        let revision = i64::try_from(accepted.revision).unwrap_or(i64::MAX);
+        let change = if last == accepted.revision {
+            // Addresses or certificates are others.
+            Trace::begin(Stage::took("renewal", took).with("spillway.revision", revision))
+        } else {
+            let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+            let edited = at(accepted.edited);
+            let edit = Trace::begin(Stage::since("edit", edited).with("spillway.revision", revision));
+            edit.follow(|| {
+                Stage::since("revision", edited).until(at(accepted.since)).with("spillway.revision", revision)
+            });
+            edit
+        };
+        change.follow(|| Stage::took("snapshot", took).with("spillway.revision", revision))
     }
 
     /// Takes up what fleets had in use when the last process ended, as far as newer documents have come since. The answer is which clusters
@@ -181,6 +208,7 @@ impl Publisher {
                     );
                     // A filter takes no configuration that is older than the one it has, so those who tried need the old one anew.
                     state.snapshot = self.builder.renewed(&state.snapshot, snapshot, wall_clock());
+                    state.snapshot.caused_by(&snapshot.cause());
                     let outcome = Outcome::Stopped { by, kind, refused };
                     state.attempt = Some(Attempt { snapshot: Arc::clone(snapshot), outcome });
                     changed = true;

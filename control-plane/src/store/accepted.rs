@@ -20,6 +20,10 @@ pub struct Accepted {
     pub documents: Arc<BTreeMap<Key, Stored>>,
     /// What they mean.
     pub model: Arc<Model>,
+    /// When the change was noticed that made the revision, in milliseconds since 1970; 0 for what a process starts with.
+    pub edited: u64,
+    /// When it came into force, in the same measure.
+    pub since: u64,
 }
 
 /// A document as it is stored.

@@ -1,5 +1,6 @@
 //! How long changes of a directory wait, and whether what stands in it is in force.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::histogram::Histogram;
@@ -8,9 +9,9 @@ use crate::histogram::Histogram;
 #[derive(Debug, Default)]
 pub struct Figures {
     /// From when a change was noticed until it was quiet and everything had been read.
-    pub debounce: Histogram,
+    pub debounce: Arc<Histogram>,
     /// From when a change was noticed until it was in force.
-    pub lag: Histogram,
+    pub lag: Arc<Histogram>,
     refusals: AtomicU64,
     refused: AtomicBool,
 }

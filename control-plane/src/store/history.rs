@@ -107,6 +107,11 @@ impl History {
         self.records.back().map_or(self.base_revision, |record| record.number)
     }
 
+    /// When the newest revision was made, in milliseconds since 1970.
+    pub(super) fn newest_time(&self) -> u64 {
+        self.records.back().map_or(0, |record| record.signature.time)
+    }
+
     /// The documents of the newest revision.
     pub(super) fn documents(&self) -> BTreeMap<Key, Stored> {
         let base = self.base.iter().map(|(key, text)| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -100,6 +100,7 @@ impl DirectoryStore {
             revision: history.newest(),
             documents: Arc::new(documents),
             model: Arc::clone(corpus.model()),
+            ..Accepted::default()
         };
         Ok(Self {
             dir: dir.to_owned(),
@@ -152,15 +153,16 @@ impl DirectoryStore {
     }
 
     /// Takes what was found into force, if it is valid. `writes` is the count before it was looked for.
-    pub(super) fn accept(&self, scan: &Scan, writes: u64) -> Outcome {
+    /// It was noticed so long ago.
+    pub(super) fn accept(&self, scan: &Scan, writes: u64, ago: Duration) -> Outcome {
         let mut state = self.state();
         if state.writes != writes {
             return Outcome::Outdated;
         }
-        self.accept_in(&mut state, scan)
+        self.accept_in(&mut state, scan, ago)
     }
 
-    fn accept_in(&self, state: &mut State, scan: &Scan) -> Outcome {
+    fn accept_in(&self, state: &mut State, scan: &Scan, ago: Duration) -> Outcome {
         let changes = edits::changed(&state.files, &scan.files);
         if changes.is_empty() {
             return Outcome::Same;
@@ -170,7 +172,9 @@ impl DirectoryStore {
         }
         let names: Vec<_> = changes.keys().take(4).filter_map(|path| path.file_name()?.to_str()).collect();
         let more = if changes.len() > names.len() { ", ..." } else { "" };
-        let signature = signature(BY_HAND, &format!("changed {}{more}", names.join(", ")), Origin::Directory);
+        let mut signature =
+            signature(BY_HAND, &format!("changed {}{more}", names.join(", ")), Origin::Directory);
+        signature.time = signature.time.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(0));
         match self.change(state, &scan.files, changes, signature) {
             Ok(()) => Outcome::Accepted(state.history.newest()),
             Err(Refused::Invalid(diagnostics)) => Outcome::Invalid(diagnostics),
@@ -206,7 +210,8 @@ impl DirectoryStore {
         } else {
             Arc::new(edits::made(BTreeMap::clone(&last.documents), edits, revision))
         };
-        self.accepted.send_replace(Arc::new(Accepted { revision, documents, model }));
+        let (edited, since) = (state.history.newest_time(), milliseconds());
+        self.accepted.send_replace(Arc::new(Accepted { revision, documents, model, edited, since }));
     }
 
     /// Looks at the files that documents in force name. What changed in them is in force when this returns.
@@ -330,9 +335,13 @@ impl DirectoryStore {
 }
 
 fn signature(author: &str, message: &str, origin: Origin) -> Signature {
+    Signature { time: milliseconds(), author: author.to_owned(), message: message.to_owned(), origin }
+}
+
+/// Since 1970.
+fn milliseconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    Signature { time, author: author.to_owned(), message: message.to_owned(), origin }
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

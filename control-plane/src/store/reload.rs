@@ -163,7 +163,8 @@ impl Reload {
         }
         let (store, writes) = (Arc::clone(&self.store), found.writes);
         let found = scan.clone();
-        let outcome = tokio::task::spawn_blocking(move || store.accept(&found, writes)).await;
+        let ago = noticed.elapsed();
+        let outcome = tokio::task::spawn_blocking(move || store.accept(&found, writes, ago)).await;
         match outcome {
             Ok(Outcome::Same) => {
                 self.mended();

@@ -2,25 +2,26 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use crate::histogram::{BOUNDS, Times};
+use crate::histogram::{BOUNDS, Histogram, Times};
 
 /// Families of metrics, one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Families(pub(super) Vec<Family>);
+pub(crate) struct Families(pub(crate) Vec<Family>);
 
 /// What is counted under one name.
 #[derive(Debug)]
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) sort: Sort,
-    pub(super) help: &'static str,
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) sort: Sort,
+    pub(crate) help: &'static str,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// What a family's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(crate) enum Sort {
     /// They only grow.
     Counter,
     /// They go up and down.
@@ -31,16 +32,16 @@ pub(super) enum Sort {
 
 /// One value.
 #[derive(Debug)]
-pub(super) struct Sample {
-    pub(super) labels: Vec<(&'static str, String)>,
-    pub(super) value: Value,
+pub(crate) struct Sample {
+    pub(crate) labels: Vec<(&'static str, String)>,
+    pub(crate) value: Value,
 }
 
 /// What a sample says.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Number(f64),
-    Times(Box<Times>),
+    Times(Arc<Histogram>),
 }
 
 impl Families {
@@ -76,7 +77,7 @@ impl Families {
             for Sample { labels, value } in samples {
                 match value {
                     Value::Number(number) => line(&mut text, name, "", labels, None, *number),
-                    Value::Times(times) => histogram(&mut text, name, labels, times),
+                    Value::Times(times) => histogram(&mut text, name, labels, &times.read()),
                 }
             }
         }
@@ -165,9 +166,9 @@ impl From<bool> for Value {
     }
 }
 
-impl From<Times> for Value {
-    fn from(value: Times) -> Self {
-        Self::Times(Box::new(value))
+impl From<&Arc<Histogram>> for Value {
+    fn from(value: &Arc<Histogram>) -> Self {
+        Self::Times(Arc::clone(value))
     }
 }
 
@@ -176,7 +177,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::histogram::Histogram;
 
     #[test]
     fn labels_are_escaped() {
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn a_histogram_has_a_line_for_each_bound() {
-        let times = Histogram::default();
+        let times = Arc::new(Histogram::default());
         times.observe(Duration::from_millis(3));
         let mut families = Families::default();
-        families.histogram("h_seconds", "Help.").sample(&[("type", "Route")], times.read());
+        families.histogram("h_seconds", "Help.").sample(&[("type", "Route")], &times);
         let text = families.text();
         let lines: Vec<_> = text.lines().skip(1).collect();
         assert_eq!(lines.len(), 1 + BOUNDS.len() + 3);

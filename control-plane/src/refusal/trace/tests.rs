@@ -46,8 +46,12 @@ fn snapshot() -> Arc<Snapshot> {
     let model = Arc::new(Model::build(contents).unwrap());
     let documents =
         texts.into_iter().map(|(key, text)| (key, Stored { text: text.into(), revision: 1 })).collect();
-    let accepted =
-        Arc::new(Accepted { revision: 1, documents: Arc::new(documents), model: Arc::clone(&model) });
+    let accepted = Arc::new(Accepted {
+        revision: 1,
+        documents: Arc::new(documents),
+        model: Arc::clone(&model),
+        ..Accepted::default()
+    });
     let mut builder = Builder::new("00", Revisions::default());
     let snapshot = Arc::clone(&builder.build(&model, 1)["edge"]);
     snapshot.came_from(&accepted);

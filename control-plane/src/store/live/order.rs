@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::edits;
 use super::{DirectoryStore, Outcome, State};
@@ -38,7 +39,7 @@ impl DirectoryStore {
             LoadError::Invalid(diagnostics) => ApplyError::Invalid(diagnostics),
         })?;
         // What was edited by hand and is valid comes first, as a revision of its own.
-        if !dry_run && let Outcome::NotKept(error) = self.accept_in(state, &scan) {
+        if !dry_run && let Outcome::NotKept(error) = self.accept_in(state, &scan, Duration::ZERO) {
             return Err(disk(error));
         }
         // Under the same lock as the write: nobody else's change falls between.

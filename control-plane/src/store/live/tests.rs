@@ -294,8 +294,8 @@ fn what_was_read_before_a_write_is_not_believed() {
     let store = place.open();
     let (writes, scan) = (store.writes(), store.scan().unwrap());
     store.apply(put(&backend("b", 2))).unwrap();
-    assert!(matches!(store.accept(&scan, writes), Outcome::Outdated));
+    assert!(matches!(store.accept(&scan, writes, Duration::ZERO), Outcome::Outdated));
     let (writes, scan) = (store.writes(), store.scan().unwrap());
-    assert!(matches!(store.accept(&scan, writes), Outcome::Same));
+    assert!(matches!(store.accept(&scan, writes, Duration::ZERO), Outcome::Same));
     assert_eq!(store.latest().revision, 2);
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::store::{Accepted, Store};
+use crate::store::{Accepted, Figures, Store};
 
 struct Edited {
     dir: TempDir,
@@ -94,25 +94,26 @@ async fn edits_that_never_cease_are_taken_after_half_a_second() {
 #[tokio::test(start_paused = true)]
 async fn how_long_changes_wait_is_counted_and_whether_they_are_refused() {
     let mut edited = Edited::new();
-    edited.write("one").await;
-    edited.next().await;
     let store = Arc::clone(&edited.store);
-    let refused = async |expected: bool| {
+    let until = async |reached: &dyn Fn(&Figures) -> bool| {
         let reached = async {
-            while store.figures().is_refused() != expected {
+            while !reached(store.figures()) {
                 sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(10), reached).await.expect("it is not noticed");
     };
+    edited.write("one").await;
+    edited.next().await;
+    until(&|figures| figures.lag.read().count == 1).await;
     let (debounce, lag) = (store.figures().debounce.read(), store.figures().lag.read());
     assert_eq!((debounce.count, lag.count), (1, 1));
     assert!(debounce.sum >= QUIET && lag.sum >= debounce.sum, "{debounce:?} {lag:?}");
 
     edited.write_text("two", "kind: Nothing\n").await;
-    refused(true).await;
+    until(&Figures::is_refused).await;
     assert_eq!(store.figures().lag.read().count, 1, "it did not come into force");
     edited.write("two").await;
-    refused(false).await;
+    until(&|figures| !figures.is_refused()).await;
     assert_eq!(store.figures().refusals(), 1);
 }

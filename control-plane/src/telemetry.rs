@@ -1,0 +1,134 @@
+//! What this process tells others about itself by OpenTelemetry: traces of changes, metrics and logs, over OTLP.
+//!
+//! The variables that OpenTelemetry has agreed on say what goes where
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>). Without them nothing is set up, nothing is
+//! recorded, and a change costs one look at an empty pointer.
+
+mod http;
+mod metrics;
+mod settings;
+pub mod trace;
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{
+    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+
+use self::http::OnRuntime;
+use self::settings::{Protocol, Settings};
+use crate::admin::Admin;
+
+pub use self::settings::SettingsError;
+
+/// How long the last spans, figures and lines may take to be delivered when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Turns log events into OpenTelemetry's.
+pub type LogLayer = OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>;
+
+/// What is exported.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
+    logs: Option<SdkLoggerProvider>,
+}
+
+/// Nothing can be exported as it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// A variable says something that can't be done.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An exporter can't be made of what the variables say.
+    #[error("OpenTelemetry")]
+    Exporter(#[from] ExporterBuildError),
+}
+
+impl Telemetry {
+    /// Starts what the environment asks for. Must be called on a runtime.
+    pub fn start() -> Result<Self, TelemetryError> {
+        let settings = Settings::read(|name| std::env::var(name).ok())?;
+        let resource = || {
+            // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before this.
+            let resource = Resource::builder();
+            let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
+                Some(_) => resource,
+                None => resource.with_service_name("spillway"),
+            };
+            let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+            resource.with_attribute(version).build()
+        };
+        let mut telemetry = Self::default();
+        if let Some(protocol) = settings.traces {
+            let exporter = SpanExporter::builder();
+            let exporter = match protocol {
+                Protocol::Grpc => exporter.with_tonic().build()?,
+                Protocol::Http => exporter.with_http().with_http_client(OnRuntime::current()).build()?,
+            };
+            let provider = SdkTracerProvider::builder().with_resource(resource());
+            let provider = provider.with_batch_exporter(exporter).build();
+            opentelemetry::global::set_tracer_provider(provider.clone());
+            telemetry.traces = Some(provider);
+        }
+        if let Some(protocol) = settings.metrics {
+            let exporter = MetricExporter::builder();
+            let exporter = match protocol {
+                Protocol::Grpc => exporter.with_tonic().build()?,
+                Protocol::Http => exporter.with_http().with_http_client(OnRuntime::current()).build()?,
+            };
+            let provider = SdkMeterProvider::builder().with_resource(resource());
+            telemetry.metrics = Some(provider.with_periodic_exporter(exporter).build());
+        }
+        if let Some(protocol) = settings.logs {
+            let exporter = LogExporter::builder();
+            let exporter = match protocol {
+                Protocol::Grpc => exporter.with_tonic().build()?,
+                Protocol::Http => exporter.with_http().with_http_client(OnRuntime::current()).build()?,
+            };
+            let provider = SdkLoggerProvider::builder().with_resource(resource());
+            telemetry.logs = Some(provider.with_batch_exporter(exporter).build());
+        }
+        Ok(telemetry)
+    }
+
+    /// For log events, if they are exported.
+    pub fn log_layer(&self) -> Option<LogLayer> {
+        self.logs.as_ref().map(OpenTelemetryTracingBridge::new)
+    }
+
+    /// Exports what is counted, if figures are exported, for as long as this is there.
+    pub fn observe(&self, admin: &Arc<Admin>) {
+        if let Some(provider) = &self.metrics {
+            metrics::observe(provider, admin);
+        }
+    }
+
+    /// Delivers what has not been delivered yet. Blocks, but not for ever. The runtime must still be there.
+    pub fn end(self) {
+        let Self { traces, metrics, logs } = self;
+        if traces.is_none() && metrics.is_none() && logs.is_none() {
+            return;
+        }
+        let (done, waited) = mpsc::channel();
+        // A thread, because not all of these keep a time limit; it ends with the process.
+        let flushing = thread::Builder::new().name("flush".into()).spawn(move || {
+            let traces = traces.map(|provider| provider.shutdown());
+            let metrics = metrics.map(|provider| provider.shutdown());
+            let logs = logs.map(|provider| provider.shutdown());
+            let failed = [traces, metrics, logs].into_iter().flatten().any(|outcome| outcome.is_err());
+            let _ = done.send(failed);
+        });
+        if flushing.is_err() || waited.recv_timeout(FLUSH_TIMEOUT).unwrap_or(true) {
+            eprintln!("the last telemetry was not delivered");
+        }
+    }
+}
