@@ -59,6 +59,9 @@ impl Envoy {
             "--disable-hot-restart",
             "--log-level",
             "info",
+            // The access log is written at once, not every ten seconds.
+            "--file-flush-interval-msec",
+            "100",
         ];
         let process = Process::start("Envoy", &artifacts::envoy()?, arguments, log)?;
         Ok(Self { process, client: client.clone(), admin: admin.address(), workers })

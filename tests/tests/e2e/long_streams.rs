@@ -1,11 +1,10 @@
 //! Streams without an end: a probe that is one has its result when the answer begins.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,33 +15,14 @@ use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
+use crate::by_hand;
+
 const RULE: &str = "circuit-breaker/orders/backend";
 const CLOSED: &str = "spillway_breaker.policy.orders.rule.backend.to.closed";
 
 /// An upstream whose answers to upgrades and to gRPC begin and do not end; or which fails whatever it gets.
 fn upstream(fails: Arc<AtomicBool>) -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let port = listener.local_addr()?.port();
-    // They end with the test's process.
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let fails = Arc::clone(&fails);
-            thread::spawn(move || serve(&stream, &fails));
-        }
-    });
-    Ok(port)
-}
-
-fn serve(stream: &TcpStream, fails: &AtomicBool) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let head = head.to_ascii_lowercase();
+    by_hand::upstream(move |head| {
         let answer = if fails.load(Ordering::Relaxed) {
             "500 Failure\r\ncontent-length: 0"
         } else if head.contains("\r\nupgrade: websocket") {
@@ -52,9 +32,8 @@ fn serve(stream: &TcpStream, fails: &AtomicBool) -> Option<()> {
         } else {
             "200 OK\r\ncontent-length: 0"
         };
-        let mut stream = stream;
-        stream.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).ok()?;
-    }
+        format!("{answer}\r\n\r\n")
+    })
 }
 
 /// Sends the head of a request and reads the head of its answer; the connection stays open.

@@ -4,11 +4,14 @@
 //! Each test has programs, ports and documents of its own, so all of them can run at the same time. What is waited for is polled with a
 //! deadline; a bound on a count is an invariant or so wide that chance does not reach it, and no bound is on speed.
 
+mod adaptive;
 mod admin_tls;
 mod api;
 mod backends;
 mod breaker;
+mod breaker_outcomes;
 mod breaker_timeline;
+mod by_hand;
 mod check;
 mod checklist;
 mod client_status;
@@ -22,7 +25,9 @@ mod demo;
 mod exact_rates;
 mod examples;
 mod exit_codes;
+mod explain;
 mod faults;
+mod forgotten;
 mod guarded_push;
 mod hot_edit;
 mod hot_edit_refused;
@@ -36,6 +41,7 @@ mod many_routes;
 mod proxyless;
 mod proxyless_fields;
 mod rate_limit;
+mod reasons;
 mod restart;
 mod route_key;
 mod routes;
