@@ -20,6 +20,7 @@ use bytes::Bytes;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
+use ring::digest;
 use sha2::{Digest, Sha256};
 
 use self::aside::Aside;
@@ -82,8 +83,9 @@ struct Header {
     name: String,
 }
 
-/// The field of the resource.
+/// The field of the resource, and that of the message in a `google.protobuf.Any`.
 const RESOURCE: u32 = 2;
+const ANY_VALUE: u32 = 2;
 
 impl Resource {
     /// Encodes `message` under `name`.
@@ -93,9 +95,17 @@ impl Resource {
 
     /// Encodes a message that is encoded itself already.
     pub fn of(name: &str, any: &Any) -> Self {
-        let any = any.encode_to_vec();
-        let version = short(&Sha256::digest(&any));
-        let first = Encoded::new(name, &version, &any);
+        // The value may be long, and stands at the end: it is copied once.
+        let mut before = Any { type_url: any.type_url.clone(), value: Vec::new() }.encode_to_vec();
+        if !any.value.is_empty() {
+            encode_key(ANY_VALUE, WireType::LengthDelimited, &mut before);
+            encode_varint(any.value.len() as u64, &mut before);
+        }
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&before);
+        hash.update(&any.value);
+        let version = short(hash.finish().as_ref());
+        let first = Encoded::new(name, &version, &before, &any.value);
         Self { name: name.into(), version, first, filter: None }
     }
 
@@ -148,7 +158,7 @@ impl Resource {
 fn encode_filter(name: &str, version: &str, configuration: &str, sha256: &str, variation: u32) -> Encoded {
     let module = Module::Served { sha256 };
     let config = extension_config(name, configuration, module, Proxy::Running { variation });
-    Encoded::new(name, version, &crate::resource::any(&config).encode_to_vec())
+    Encoded::new(name, version, &crate::resource::any(&config).encode_to_vec(), &[])
 }
 
 #[cfg(test)]
@@ -163,17 +173,19 @@ pub(crate) fn encoded() -> usize {
 }
 
 impl Encoded {
-    fn new(name: &str, version: &str, any: &[u8]) -> Self {
+    /// The `Any` comes in two parts.
+    fn new(name: &str, version: &str, any: &[u8], rest: &[u8]) -> Self {
         #[cfg(test)]
         ENCODED.set(ENCODED.get() + 1);
         let header = Header { version: version.to_owned(), name: name.to_owned() };
         // The longest length takes ten bytes.
-        let mut bytes = Vec::with_capacity(header.encoded_len() + 1 + 10 + any.len());
+        let mut bytes = Vec::with_capacity(header.encoded_len() + 1 + 10 + any.len() + rest.len());
         bytes.extend(header.encode_to_vec());
         encode_key(RESOURCE, WireType::LengthDelimited, &mut bytes);
-        encode_varint(any.len() as u64, &mut bytes);
+        encode_varint((any.len() + rest.len()) as u64, &mut bytes);
         let any_at = bytes.len();
         bytes.extend_from_slice(any);
+        bytes.extend_from_slice(rest);
         Self { bytes: bytes.into(), any_at }
     }
 }

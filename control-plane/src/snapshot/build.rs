@@ -92,10 +92,8 @@ impl Builder {
     pub fn clusters(&mut self, model: &Model) -> BTreeMap<String, Arc<ResourceSet>> {
         let fleets = model.fleets().into_iter();
         let clusters = fleets.map(|(fleet, gateways)| {
-            let named = gateways
-                .iter()
-                .map(|gateway| Arc::new(backends_of(&model.served(gateway))))
-                .collect::<Vec<_>>();
+            let named: Vec<_> =
+                gateways.iter().map(|gateway| Arc::new(backends_of(model, gateway))).collect();
             let made = self.backends(model, &used(model, &named));
             (fleet.to_owned(), set(made.into_iter().map(|made| made.cluster)))
         });
@@ -198,13 +196,14 @@ pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
 
 /// Nothing else may go into these resources: they are made anew when the Gateway or a route that names it changes, and only then.
 fn from_gateway(model: &Model, name: &str, known: &mut Entries) -> FromGateway {
-    let served = model.served(name);
-    let mut made = FromGateway {
-        backends: Arc::new(backends_of(&served)),
-        by_key: served.iter().any(|(_, attachments)| attachments.iter().any(Attachment::matches_on_key)),
-        ..FromGateway::default()
-    };
-    for (number, (one, attachments)) in served.iter().enumerate() {
+    let mut made = FromGateway::default();
+    let mut backends = HashMap::new();
+    for (number, (one, attachments)) in model.served(name).iter().enumerate() {
+        let routes: Vec<_> = attachments.iter().map(|attachment| known.of(number, one, attachment)).collect();
+        for backend in routes.iter().flat_map(|route| &*route.backends) {
+            *backends.entry(Arc::clone(backend)).or_default() |= by_clients(one);
+        }
+        made.by_key |= routes.iter().any(|route| route.by_key);
         let route_config = listener::route_config_name(one);
         let config = match one.protocol {
             Protocol::Proxyless => {
@@ -218,25 +217,30 @@ fn from_gateway(model: &Model, name: &str, known: &mut Entries) -> FromGateway {
                 if !one.protocol.is_http() {
                     continue;
                 }
-                let entries: Vec<_> =
-                    attachments.iter().map(|attachment| known.of(number, one, attachment)).collect();
-                route::route_config(&route_config, attachments.iter().zip(entries.iter().map(AsRef::as_ref)))
+                let entries = routes.iter().map(|route| &*route.entries);
+                route::route_config(&route_config, attachments.iter().zip(entries))
             }
         };
         made.routes.push(Arc::new(Resource::of(&route_config, &config)));
     }
+    made.backends = Arc::new(backends.into_iter().collect());
     made
 }
 
-/// The Backends that the routes of listeners name, and whether gRPC clients without a proxy use them.
-fn backends_of(served: &[(&Listener, Vec<Attachment<'_>>)]) -> BTreeMap<Name, bool> {
-    let mut named = HashMap::<&str, bool>::new();
-    for (listener, attachments) in served {
+/// The Backends that the routes of a Gateway name, and whether gRPC clients without a proxy use them.
+fn backends_of(model: &Model, gateway: &str) -> BTreeMap<Name, bool> {
+    let mut named = BTreeMap::new();
+    for (listener, attachments) in model.served(gateway) {
         for backend in attachments.iter().flat_map(Attachment::backends) {
-            *named.entry(backend).or_default() |= listener.protocol == Protocol::Proxyless;
+            *named.entry(backend.into()).or_default() |= by_clients(listener);
         }
     }
-    named.into_iter().map(|(name, by_clients)| (name.into(), by_clients)).collect()
+    named
+}
+
+/// Whether gRPC clients without a proxy are served.
+fn by_clients(listener: &Listener) -> bool {
+    listener.protocol == Protocol::Proxyless
 }
 
 /// A Backend that a fleet has.

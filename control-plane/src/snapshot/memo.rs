@@ -48,7 +48,7 @@ pub(super) struct FromGateway {
     pub(super) by_key: bool,
 }
 
-/// What the listeners of a Gateway get of each route. It is made of the two and of nothing else.
+/// What the listeners of a Gateway have of each route. It is made of the two and of nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     last: HashMap<Place, OfRoute>,
@@ -58,10 +58,14 @@ pub(super) struct Entries {
 /// A listener's number, and the address of a route: nothing else has it as long as the route is held here.
 type Place = (usize, usize);
 
-#[derive(Debug)]
-struct OfRoute {
+/// What a listener has of a route.
+#[derive(Debug, Clone)]
+pub(super) struct OfRoute {
     _route: Arc<Route>,
-    entries: Arc<[Entry]>,
+    pub(super) entries: Arc<[Entry]>,
+    /// The Backends that it names.
+    pub(super) backends: Arc<[Name]>,
+    pub(super) by_key: bool,
 }
 
 impl Entries {
@@ -69,21 +73,17 @@ impl Entries {
         Self { last: self.current, current: HashMap::new() }
     }
 
-    /// What a listener, which is the Gateway's with this number, gets of a route.
-    pub(super) fn of(
-        &mut self,
-        number: usize,
-        listener: &Listener,
-        attachment: &Attachment<'_>,
-    ) -> Arc<[Entry]> {
+    /// What a listener, which is the Gateway's with this number, has of a route.
+    pub(super) fn of(&mut self, number: usize, listener: &Listener, attachment: &Attachment<'_>) -> OfRoute {
         let place = (number, Arc::as_ptr(attachment.route).addr());
         let known = self.last.remove(&place).unwrap_or_else(|| OfRoute {
             _route: Arc::clone(attachment.route),
             entries: route::entries(listener, attachment).into(),
+            backends: attachment.backends().map(Name::from).collect(),
+            by_key: attachment.matches_on_key(),
         });
-        let entries = Arc::clone(&known.entries);
-        self.current.insert(place, known);
-        entries
+        self.current.insert(place, known.clone());
+        known
     }
 }
 
@@ -143,7 +143,7 @@ impl Memo {
         let routes = model.attached_to(name);
         // A Gateway is in one fleet.
         let last = self.last.gateways.remove(name).filter(|last| Arc::ptr_eq(&last.gateway, gateway));
-        let made = match last {
+        let entry = match last {
             Some(last) if last.routes.as_ref().map(Arc::as_ptr) == routes.map(Arc::as_ptr) => last,
             last => {
                 let mut entries = last.map(|last| last.entries.begin()).unwrap_or_default();
@@ -152,8 +152,8 @@ impl Memo {
                 OfGateway { gateway: Arc::clone(gateway), routes: routes.map(Arc::clone), resources, entries }
             }
         };
-        let resources = made.resources.clone();
-        self.current.gateways.insert(name.to_owned(), made);
+        let resources = entry.resources.clone();
+        self.current.gateways.insert(name.to_owned(), entry);
         resources
     }
 
@@ -167,9 +167,9 @@ impl Memo {
     ) -> Vec<Filter> {
         let last = self.last.policies.remove(gateway);
         let known = last.filter(|last| last.by_key == by_key && last.enforced == enforced);
-        let made = known.unwrap_or_else(|| OfPolicies { filters: make(&enforced), enforced, by_key });
-        let filters = made.filters.clone();
-        self.current.policies.insert(gateway.to_owned(), made);
+        let entry = known.unwrap_or_else(|| OfPolicies { filters: make(&enforced), enforced, by_key });
+        let filters = entry.filters.clone();
+        self.current.policies.insert(gateway.to_owned(), entry);
         filters
     }
 

@@ -49,51 +49,62 @@ mod field {
 /// A route configuration with its type; `shell` is all of it but its hosts.
 pub(super) fn any<'a>(shell: &RouteConfiguration, hosts: impl IntoIterator<Item = Host<'a>>) -> Any {
     let mut value = shell.encode_to_vec();
+    let mut nested = Nested::default();
     for one in hosts {
-        append(field::VIRTUAL_HOSTS, &host(&one), &mut value);
+        host(&one, &mut nested);
+        nested.wrap(&[], field::VIRTUAL_HOSTS);
+        nested.append_to(&mut value);
     }
     Any { type_url: RouteConfiguration::type_url(), value }
 }
 
-fn host(Host { shell, routes, leaves }: &Host<'_>) -> Vec<u8> {
-    let mut bytes = shell.encode_to_vec();
+fn host(Host { shell, routes, leaves }: &Host<'_>, nested: &mut Nested) {
+    let shell = shell.encode_to_vec();
     match leaves {
-        None => list(field::ROUTES, routes.iter().copied(), &mut bytes),
-        Some(leaves) => append(field::MATCHER, &matcher(routes, leaves), &mut bytes),
+        None => {
+            nested.begin(&shell);
+            list(field::ROUTES, routes.iter().copied(), &mut nested.content);
+        }
+        Some(leaves) => {
+            matcher(routes, leaves, nested);
+            nested.wrap(&shell, field::MATCHER);
+        }
     }
-    bytes
 }
 
 /// Envoy hands the tree the header `:path`.
-fn matcher<'r>(routes: &'r [&Entry], Leaves { by_key, other }: &'r Leaves<'_>) -> Vec<u8> {
+fn matcher<'r>(routes: &'r [&Entry], Leaves { by_key, other }: &'r Leaves<'_>, nested: &mut Nested) {
     let mut action = Action::new();
     let listed = |numbers: &'r [usize]| numbers.iter().filter_map(|number| routes.get(*number).copied());
-    let mut bytes = Vec::new();
-    if !other.is_empty() {
-        append(field::ON_NO_MATCH, action.of(listed(other)), &mut bytes);
-    }
-    let (mut map, mut entry) = (Vec::new(), Vec::new());
+    nested.begin(&[]);
+    let mut key = Vec::new();
     for (path, numbers) in by_key {
-        entry.clear();
-        append(field::KEY, path.as_bytes(), &mut entry);
-        append(field::VALUE, action.of(listed(numbers)), &mut entry);
-        append(field::MAP, &entry, &mut map);
+        key.clear();
+        append(field::KEY, path.as_bytes(), &mut key);
+        let entry = action.of(listed(numbers));
+        entry.wrap(&key, field::VALUE);
+        entry.wrap(&[], field::MAP);
+        entry.append_to(&mut nested.content);
     }
     let input = HttpRequestHeaderMatchInput { header_name: ":path".to_owned() };
     // The protocol has two messages of this name, and trees are made of the one that does not come from Envoy.
     let input = TypedExtensionConfig { name: "path".to_owned(), typed_config: Some(resource::any(&input)) };
-    let mut tree = MatcherTree { input: Some(input), tree_type: None }.encode_to_vec();
-    append(field::PREFIX_MATCH_MAP, &map, &mut tree);
-    append(field::MATCHER_TREE, &tree, &mut bytes);
-    bytes
+    let tree = MatcherTree { input: Some(input), tree_type: None }.encode_to_vec();
+    nested.wrap(&tree, field::PREFIX_MATCH_MAP);
+    let mut matcher = Vec::new();
+    if !other.is_empty() {
+        let action = action.of(listed(other));
+        action.wrap(&[], field::ON_NO_MATCH);
+        action.append_to(&mut matcher);
+    }
+    nested.wrap(&matcher, field::MATCHER_TREE);
 }
 
 /// A list of routes as what a tree does with a request that comes to one of its leaves.
 struct Action {
     extension_name: Vec<u8>,
     type_url: Vec<u8>,
-    bytes: Vec<u8>,
-    spare: Vec<u8>,
+    nested: Nested,
 }
 
 impl Action {
@@ -101,22 +112,52 @@ impl Action {
         let (mut extension_name, mut type_url) = (Vec::new(), Vec::new());
         append(field::EXTENSION_NAME, b"routes", &mut extension_name);
         append(field::TYPE_URL, RouteList::type_url().as_bytes(), &mut type_url);
-        Self { extension_name, type_url, bytes: Vec::new(), spare: Vec::new() }
+        Self { extension_name, type_url, nested: Nested::default() }
     }
 
-    fn of<'e>(&mut self, routes: impl Iterator<Item = &'e Entry>) -> &[u8] {
-        let Self { extension_name, type_url, bytes, spare } = self;
-        bytes.clear();
-        list(field::LISTED_ROUTES, routes, bytes);
-        for (before, field) in
-            [(&**type_url, field::ANY_VALUE), (&**extension_name, field::TYPED_CONFIG), (&[], field::ACTION)]
-        {
-            spare.clear();
-            spare.extend_from_slice(before);
-            append(field, bytes, spare);
-            std::mem::swap(bytes, spare);
-        }
-        bytes
+    fn of<'e>(&mut self, routes: impl Iterator<Item = &'e Entry>) -> &mut Nested {
+        let Self { extension_name, type_url, nested } = self;
+        nested.begin(&[]);
+        list(field::LISTED_ROUTES, routes, &mut nested.content);
+        nested.wrap(type_url, field::ANY_VALUE);
+        nested.wrap(extension_name, field::TYPED_CONFIG);
+        nested.wrap(&[], field::ACTION);
+        nested
+    }
+}
+
+/// Messages within each other. The length of each stands before it, so they are put together from the inside, and the content, which may be long, stays where
+/// it is while what stands before it grows.
+#[derive(Default)]
+struct Nested {
+    before: Vec<u8>,
+    content: Vec<u8>,
+    spare: Vec<u8>,
+}
+
+impl Nested {
+    /// Begins another message, with some of it.
+    fn begin(&mut self, some: &[u8]) {
+        self.content.clear();
+        self.before.clear();
+        self.before.extend_from_slice(some);
+    }
+
+    /// Makes what there is the last field of a message that has `other` before.
+    fn wrap(&mut self, other: &[u8], field: u32) {
+        let Self { before, content, spare } = self;
+        spare.clear();
+        spare.extend_from_slice(other);
+        encode_key(field, WireType::LengthDelimited, spare);
+        encode_varint((before.len() + content.len()) as u64, spare);
+        spare.append(before);
+        std::mem::swap(before, spare);
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.reserve(self.before.len() + self.content.len());
+        bytes.extend_from_slice(&self.before);
+        bytes.extend_from_slice(&self.content);
     }
 }
 
