@@ -99,7 +99,7 @@ impl Second {
 /// So many that none of a few endpoints is without one.
 const USERS: usize = 60;
 
-/// Waits until these answer many users, and nobody else does, twice in a row: what one worker has in force, the other may not have yet.
+/// Waits until these answer many users, and nobody else does, twice in a row.
 fn served_by(expected: &[&str], answers: &dyn Fn(&str) -> Result<String>) -> Result<()> {
     wait::until(&format!("answers of {expected:?}"), || {
         for _ in 0..2 {

@@ -8,7 +8,7 @@ use spillway_tests::client::Answer;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
-use super::{Pool, pool, route};
+use super::{Pool, pool};
 
 /// Somebody who listens and lets nobody in: the queue of connections that wait to be accepted is full, and further ones are passed over in silence.
 struct Closed {
@@ -53,7 +53,6 @@ fn a_connection_that_does_not_come_about_is_given_up_after_its_time() -> Result<
             })
         };
         ends(504)?;
-        pool.world.documents.write("route.yaml", &route(""))?;
         pool.world.documents.write("pool.yaml", &bounded("200ms"))?;
         ends(503)?;
         let given_up = pool.world.envoy.stat("cluster.pool.upstream_cx_connect_timeout")?;

@@ -10,7 +10,7 @@ use super::sticky::{moves, settled};
 use super::{Pool, served_by};
 
 /// Few, because each is asked four times after each edit; enough that every one of six endpoints has some.
-const KEYS: usize = 150;
+const KEYS: usize = 100;
 
 /// `strays` is how many keys may move, at each edit, between endpoints that stay.
 fn agree(policy: &str, strays: usize) -> Result<()> {
