@@ -31,11 +31,17 @@ fn main() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for (name, per_file) in [("one document a file", 1), ("a hundred documents a file", 100)] {
+    let protected = routes().into_iter().chain((0..DOCUMENTS).map(policy)).collect();
+    let scenarios = [
+        ("one document a file", 1, routes()),
+        ("a hundred documents a file", 100, routes()),
+        ("a TrafficPolicy for each, a hundred documents a file", 100, protected),
+    ];
+    for (name, per_file, documents) in scenarios {
         let dir = TempDir::new().unwrap();
-        write(dir.path(), &routes(), per_file);
+        write(dir.path(), &documents, per_file);
         println!("{DOCUMENTS} routes of one listener, {name}:");
-        runtime.block_on(edits(dir.path(), per_file));
+        runtime.block_on(edits(dir.path(), documents, per_file));
     }
     let dir = TempDir::new().unwrap();
     write(dir.path(), &mixed(), 100);
@@ -49,7 +55,7 @@ fn main() {
     show("check", times.collect());
 }
 
-async fn edits(dir: &Path, per_file: usize) {
+async fn edits(dir: &Path, documents: Vec<String>, per_file: usize) {
     let state = TempDir::new().unwrap();
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
     let begun = Instant::now();
@@ -66,11 +72,11 @@ async fn edits(dir: &Path, per_file: usize) {
         // Sooner, some of what the last edit made would still be under way.
         tokio::time::sleep(Duration::from_millis(60)).await;
         let at = edit * 97 % DOCUMENTS;
-        let mut documents = routes();
-        let text = documents.get_mut(at).unwrap();
-        *text = text.replace("weight: 1}", &format!("weight: {}}}", edit + 2));
         let file = at / per_file * per_file;
-        let chunk = documents.iter().skip(file).take(per_file).cloned().collect::<Vec<_>>().join("---\n");
+        let mut chunk: Vec<_> = documents.iter().skip(file).take(per_file).cloned().collect();
+        let text = chunk.get_mut(at - file).unwrap();
+        *text = text.replace("weight: 1}", &format!("weight: {}}}", edit + 2));
+        let chunk = chunk.join("---\n");
         let draft = dir.join("draft");
         fs::write(&draft, chunk).unwrap();
         let (begun, worked) = (Instant::now(), worked_so_far());
@@ -139,13 +145,16 @@ fn routes() -> Vec<String> {
     (0..DOCUMENTS).map(|number| route("edge", number)).collect()
 }
 
+fn policy(number: usize) -> String {
+    let spec = format!(
+        "  targetRefs: [{{kind: Route, name: route-{number:05}}}]\n  routeKey: [{{header: x-tenant-id}}]\n  rateLimits:\n    - {{name: per-tenant, key: [routeKey], rate: 100/s, burst: 200}}\n"
+    );
+    document("TrafficPolicy", &format!("policy-{number}"), &spec)
+}
+
+/// A policy for each sixth of the routes, so many Backends that some have no route, and ten Gateways.
 fn mixed() -> Vec<String> {
-    let policies = (0..1_000).map(|number| {
-        let spec = format!(
-            "  targetRefs: [{{kind: Route, name: route-{number:05}}}]\n  routeKey: [{{header: x-tenant-id}}]\n  rateLimits:\n    - {{name: per-tenant, key: [routeKey], rate: 100/s, burst: 200}}\n"
-        );
-        document("TrafficPolicy", &format!("policy-{number}"), &spec)
-    });
+    let policies = (0..1_000).map(policy);
     let routes = (0..6_000).map(|number| route(&format!("edge-{}", number % 10), number));
     let gateways = (0..10).map(|number| gateway(&format!("edge-{number}"), 10_000 + number));
     let backends = (100..DOCUMENTS - 7_010 + 100).map(backend);

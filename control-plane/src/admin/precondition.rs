@@ -19,35 +19,49 @@ struct Tag {
 }
 
 impl Tags {
+    /// Of a writer: a list that names nothing is no belief, but most likely a mistake.
+    fn believed(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Problem> {
+        match Self::of(headers, name)? {
+            Some(Self::These(tags)) if tags.is_empty() => Err(wrong(name)),
+            tags => Ok(tags),
+        }
+    }
+
     fn of(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Problem> {
         let mut values = headers.get_all(name).iter().peekable();
         if values.peek().is_none() {
             return Ok(None);
         }
-        let wrong = || {
-            Problem::new(ProblemKind::InvalidRequest)
-                .detail(format!("{name}: expected * or entity tags such as \"7\""))
-        };
+        let wrong = || wrong(name);
         let mut tags = Vec::new();
         for value in values {
             let mut text = value.to_str().map_err(|_| wrong())?.trim();
             if text == "*" {
                 return Ok(Some(Self::Any));
             }
+            // A list may have elements with nothing in them (section 5.6.1).
             loop {
+                text = text.trim_start_matches([',', ' ', '\t']);
+                if text.is_empty() {
+                    break;
+                }
                 let weak = text.strip_prefix("W/");
                 let quoted = weak.unwrap_or(text).strip_prefix('"').ok_or_else(wrong)?;
                 let (tag, rest) = quoted.split_once('"').ok_or_else(wrong)?;
                 tags.push(Tag { weak: weak.is_some(), text: tag.to_owned() });
-                match rest.trim_start().strip_prefix(',') {
-                    Some(rest) => text = rest.trim_start(),
-                    None if rest.trim().is_empty() => break,
-                    None => return Err(wrong()),
+                text = rest.trim_start();
+                if !text.is_empty() && !text.starts_with(',') {
+                    return Err(wrong());
                 }
             }
         }
         Ok(Some(Self::These(tags)))
     }
+}
+
+fn wrong(name: &HeaderName) -> Problem {
+    Problem::new(ProblemKind::InvalidRequest)
+        .detail(format!("{name}: expected * or entity tags such as \"7\""))
 }
 
 /// Whether a reader has this already.
@@ -67,7 +81,7 @@ pub(super) fn expected(headers: &HeaderMap, current: Option<u64>) -> Result<Opti
         problem.revision = current;
         problem
     };
-    if let Some(tags) = Tags::of(headers, &IF_MATCH)? {
+    if let Some(tags) = Tags::believed(headers, &IF_MATCH)? {
         let Some(revision) = current else {
             return Err(conflict("If-Match: there is nothing".into()));
         };
@@ -81,7 +95,7 @@ pub(super) fn expected(headers: &HeaderMap, current: Option<u64>) -> Result<Opti
             Err(conflict(format!("If-Match: it was last changed in revision {revision}")))
         };
     }
-    match (Tags::of(headers, &IF_NONE_MATCH)?, current) {
+    match (Tags::believed(headers, &IF_NONE_MATCH)?, current) {
         (None, _) => Ok(None),
         (Some(Tags::Any), Some(revision)) => {
             Err(conflict(format!("If-None-Match: it exists, since revision {revision}")))
@@ -118,7 +132,7 @@ mod tests {
         // RFC 9110 compares strongly here.
         assert_eq!(expected_if("W/\"7\"", Some(7)), Err(412));
         assert_eq!(expected_if("*", None), Err(412));
-        for malformed in ["7", "\"7", "\"7\" \"8\"", ""] {
+        for malformed in ["7", "\"7", "\"7\" \"8\"", "", ","] {
             assert_eq!(expected_if(malformed, Some(7)), Err(400), "{malformed}");
         }
     }
@@ -135,5 +149,10 @@ mod tests {
         assert_eq!(is_known(&headers(IF_NONE_MATCH, "W/\"3\""), 3), Ok(true));
         assert_eq!(is_known(&headers(IF_NONE_MATCH, "\"2\""), 3), Ok(false));
         assert_eq!(is_known(&HeaderMap::new(), 3), Ok(false));
+        for nothing in ["", ",", ", ,"] {
+            assert_eq!(is_known(&headers(IF_NONE_MATCH, nothing), 3), Ok(false), "{nothing}");
+        }
+        assert_eq!(is_known(&headers(IF_NONE_MATCH, ", \"2\",,\"3\" ,"), 3), Ok(true));
+        assert_eq!(is_known(&headers(IF_NONE_MATCH, "\"2\" \"3\""), 3).unwrap_err().status, 400);
     }
 }

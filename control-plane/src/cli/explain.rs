@@ -180,12 +180,10 @@ impl Explain {
             (Verdict::Admit(_), None) => {
                 Outcome::Answered { status: 404, because: "no rule matches".to_owned() }
             }
-            (Verdict::Admit(_), Some(_)) if matched.is_some_and(routing::Matched::redirects) => {
-                Outcome::Answered { status: 302, because: "the rule redirects".to_owned() }
-            }
-            (Verdict::Admit(_), Some(_)) => match &request.backend {
-                Some(backend) => Outcome::Admitted { backend: Some(backend.clone()) },
-                None => Outcome::Answered {
+            (Verdict::Admit(_), Some(_)) => match (matched.and_then(Matched::redirects), &request.backend) {
+                (Some(status), _) => Outcome::Answered { status, because: "the rule redirects".to_owned() },
+                (None, Some(backend)) => Outcome::Admitted { backend: Some(backend.clone()) },
+                (None, None) => Outcome::Answered {
                     status: 500,
                     because: "no backend of the rule has a weight above 0".to_owned(),
                 },

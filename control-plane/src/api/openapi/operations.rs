@@ -51,7 +51,7 @@ fn documents(generator: &mut SchemaGenerator) -> Vec<Operation> {
             .parameters([
                 parameter("query", "kind", "Only of this kind", kind.clone()),
                 parameter("query", "name", "Only with this name", json!({ "type": "string" })),
-                tags("If-None-Match", "The list that the client has"),
+                known("The list that the client has"),
             ])
             .answer(200, {
                 let mut answer =
@@ -65,7 +65,7 @@ fn documents(generator: &mut SchemaGenerator) -> Vec<Operation> {
             .problems(&[NotAcceptable]),
         Operation::new("get", "/documents/{kind}/{name}", "getDocument", "One document")
             .parameters(which())
-            .parameters([tags("If-None-Match", "The version that the client has")])
+            .parameters([known("The version that the client has")])
             .answer(
                 200,
                 etag(json!({ "description": "The document; as YAML with its comments", "content": content })),
@@ -196,9 +196,17 @@ fn manner() -> [Value; 2] {
 }
 
 fn tags(name: &str, description: &str) -> Value {
-    let pattern = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
-    parameter("header", name, description, json!({ "type": "string", "pattern": pattern }))
+    parameter("header", name, description, json!({ "type": "string", "pattern": format!("^({TAGS})$") }))
 }
+
+/// What a reader has. A list without elements says that there is nothing.
+fn known(description: &str) -> Value {
+    let schema = json!({ "type": "string", "pattern": format!("^({TAGS})?$") });
+    parameter("header", "If-None-Match", description, schema)
+}
+
+/// `*`, or a list of entity tags.
+const TAGS: &str = r#"\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*"#;
 
 /// An answer that has an entity tag.
 fn etag(mut answer: Value) -> Value {

@@ -23,9 +23,10 @@ pub(super) struct Matched<'a> {
 }
 
 impl Matched<'_> {
-    /// Whether the rule answers with a redirect.
-    pub(super) fn redirects(&self) -> bool {
-        self.rule.filters.iter().any(|filter| filter.request_redirect.is_some())
+    /// The status of the redirect, if that is the rule's answer.
+    pub(super) fn redirects(&self) -> Option<u16> {
+        let redirect = self.rule.filters.iter().find_map(|filter| filter.request_redirect.as_ref());
+        redirect.map(|redirect| redirect.status_code.status())
     }
 }
 

@@ -26,6 +26,8 @@ spec:
   rules:
     - {name: api, matches: [{path: {value: /orders}}], backendRefs: [{name: v1, weight: 70}, {name: v2, weight: 30}]}
     - {name: gone, matches: [{path: {value: /gone}}], backendRefs: [{name: v1, weight: 0}]}
+    - {name: old, matches: [{path: {value: /old}}], filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /orders}, statusCode: 308}}]}
+    - {name: soon, matches: [{path: {value: /soon}}], filters: [{type: RequestRedirect, requestRedirect: {hostname: example.org}}]}
 ---
 apiVersion: spillway.dev/v1
 kind: Backend
@@ -121,6 +123,8 @@ fn what_envoy_answers_itself_is_told() {
     };
     assert_eq!(outcome("/nothing"), "answered with 404: no rule matches");
     assert_eq!(outcome("/gone"), "answered with 500: no backend of the rule has a weight above 0");
+    assert_eq!(outcome("/old/1"), "answered with 308: the rule redirects");
+    assert_eq!(outcome("/soon"), "answered with 302: the rule redirects");
     assert_eq!(outcome("/orders%2Facme"), "answered with 400: the path has an escaped slash");
     // Policies of the whole Gateway are asked about requests that no route serves, too.
     assert!(text(&["--fleet", "edge", "--request", "http://elsewhere/"]).contains("everything/total"));

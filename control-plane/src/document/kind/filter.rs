@@ -146,6 +146,19 @@ pub enum RedirectCode {
     PermanentRedirect,
 }
 
+impl RedirectCode {
+    /// As it stands in a response.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::MovedPermanently => 301,
+            Self::Found => 302,
+            Self::SeeOther => 303,
+            Self::TemporaryRedirect => 307,
+            Self::PermanentRedirect => 308,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for RedirectCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u16::deserialize(deserializer)? {
