@@ -18,6 +18,7 @@ pub mod generators;
 pub mod https;
 pub mod load;
 pub mod name_server;
+pub mod otlp;
 pub mod ports;
 pub mod process;
 pub mod python;

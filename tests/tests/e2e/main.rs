@@ -49,6 +49,7 @@ mod routing;
 mod serve;
 mod stage;
 mod static_configuration;
+mod telemetry;
 mod terminal;
 mod text;
 mod tls;

@@ -1,0 +1,122 @@
+//! OpenTelemetry: what the control plane tells a collector.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use spillway_tests::otlp::Sink;
+use spillway_tests::ports::Port;
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+
+use crate::text::document;
+use crate::world::{TO_ALPHA, World};
+
+const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+const LISTENERS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+
+/// A world whose control plane tells everything to a collector, and its Envoy is connected to it.
+fn told(scene: &Scene, sink: &Sink, protocol: &str) -> Result<World> {
+    let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA)])?;
+    let endpoint = format!("http://{}", sink.address());
+    world.control_plane.restart_in(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+    ])?;
+    wait::until("the proxy to be back", || {
+        let status = world.control_plane.command(&["status", "-o", "json"])?;
+        let status: Value = serde_json::from_slice(&status.stdout)?;
+        ensure!(status.pointer("/0/proxies/0/inForce") == Some(&Value::Bool(true)), "{status:#}");
+        Ok(())
+    })?;
+    Ok(world)
+}
+
+fn a_change_is_told(protocol: &str) -> Result<()> {
+    Scene::play(|scene| {
+        let sink = Sink::start()?;
+        let mut world = told(scene, &sink, protocol)?;
+        world.documents.edit("routes.yaml", &["{name: alpha}"], &["{name: beta}"])?;
+        world.until("the edit", "/", |answer| answer.header("x-upstream") == Some("beta"))?;
+        wait::until("the trace of the edit", || {
+            let received = sink.received();
+            let push = received.span("an accepted push of routes", |span| {
+                span.name == "push"
+                    && span.attributes.get("spillway.type_url").is_some_and(|url| url == ROUTES)
+            })?;
+            ensure!(push.events == ["ack"] && !push.failed, "{push:?}");
+            ensure!(push.attributes.get("spillway.fleet").is_some_and(|fleet| fleet == "edge"), "{push:?}");
+            let snapshot = received.span("its snapshot", |span| span.id == push.parent)?;
+            let edit = received.span("its edit", |span| span.id == snapshot.parent)?;
+            let revision =
+                received.span("its revision", |span| span.name == "revision" && span.parent == edit.id)?;
+            ensure!(
+                (snapshot.name.as_str(), edit.name.as_str()) == ("snapshot", "edit"),
+                "{snapshot:?} {edit:?}"
+            );
+            ensure!(edit.parent.is_empty() && edit.service == "spillway", "{edit:?}");
+            ensure!([push, snapshot, revision].iter().all(|span| span.trace == edit.trace), "other traces");
+            ensure!(edit.took >= revision.took, "{edit:?} {revision:?}");
+            let line =
+                received.lines.iter().find(|line| line.text == "published" && line.trace == edit.trace);
+            let line = line.with_context(|| format!("{:?}", received.lines))?;
+            ensure!(line.attributes.get("revision") == edit.attributes.get("spillway.revision"), "{line:?}");
+            Ok(())
+        })?;
+        wait::until("the metrics", || {
+            let received = sink.received();
+            for name in
+                ["spillway_pushes_total", "spillway_ack_seconds", "spillway_streams", "process_threads"]
+            {
+                let points = received.metrics.get(name).with_context(|| format!("no {name}"))?;
+                ensure!(points.iter().any(|(_, value)| *value > 0.0), "{name}: {points:?}");
+            }
+            let routes = |(labels, value): &(_, f64)| {
+                let labels: &spillway_tests::otlp::Attributes = labels;
+                labels.get("type").is_some_and(|label| label == "RouteConfiguration") && *value > 0.0
+            };
+            let pushes = received.metrics.get("spillway_ack_seconds").context("just seen")?;
+            ensure!(pushes.iter().any(routes), "{pushes:?}");
+            Ok(())
+        })?;
+
+        // A documentation address (RFC 5737), which no machine has: valid, and nothing that an Envoy could bind.
+        let listeners = format!(
+            "fleet: edge\nlisteners: [{{name: bad, address: 192.0.2.1, port: {}, protocol: HTTP}}]",
+            Port::free()?.number()
+        );
+        world.documents.write("bad.yaml", &document("Gateway", "bad", &listeners))?;
+        wait::until("the trace of a refusal", || {
+            let received = sink.received();
+            let push = received.span("a refused push of listeners", |span| {
+                span.failed && span.attributes.get("spillway.type_url").is_some_and(|url| url == LISTENERS)
+            })?;
+            ensure!(push.events == ["nack"], "{push:?}");
+            let refused = |text: &str| text == "the proxy refused a push";
+            let line = received.lines.iter().find(|line| refused(&line.text));
+            let line = line.with_context(|| format!("{:?}", received.lines))?;
+            ensure!(line.trace == push.trace, "{line:?} {push:?}");
+            Ok(())
+        })?;
+
+        // Whatever reads figures for the collector holds nothing up at the end.
+        let status = world.control_plane.process()?.terminate()?;
+        ensure!(
+            status.success() && !world.control_plane.output().contains("did not end in time"),
+            "{status}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_change_is_one_trace_with_metrics_and_logs_over_grpc() -> Result<()> {
+    a_change_is_told("grpc")
+}
+
+#[test]
+fn a_change_is_one_trace_with_metrics_and_logs_over_http() -> Result<()> {
+    a_change_is_told("http/protobuf")
+}
