@@ -12,31 +12,38 @@ use crate::artifacts;
 #[derive(Debug, Clone)]
 pub struct Program {
     path: PathBuf,
-    libraries: Option<PathBuf>,
+    /// Where it was unpacked.
+    folder: Option<PathBuf>,
 }
 
 impl Program {
     /// One of a package. `variable` names another place for the program.
     pub fn find(package: &str, program: &str, variable: &str) -> Result<Self> {
         if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
-            return Ok(Self { path: path.into(), libraries: None });
+            return Ok(Self { path: path.into(), folder: None });
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let installed = std::env::split_paths(&path).map(|folder| folder.join(program));
         if let Some(path) = installed.into_iter().find(|path| path.is_file()) {
-            return Ok(Self { path, libraries: None });
+            return Ok(Self { path, folder: None });
         }
         let folder = unpacked(package)
             .with_context(|| format!("{program} is needed: install {package}, or name it in {variable}"))?;
-        let libraries = folder.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
-        Ok(Self { path: folder.join("usr/bin").join(program), libraries: Some(libraries) })
+        Ok(Self { path: folder.join("usr/bin").join(program), folder: Some(folder) })
+    }
+
+    /// Where it is. What does not lack libraries can be run from there.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What runs it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        if let Some(libraries) = &self.libraries {
-            command.env("LD_LIBRARY_PATH", libraries);
+        if let Some(folder) = &self.folder {
+            let libraries = folder.join("usr/lib");
+            command.env("LD_LIBRARY_PATH", libraries.join(format!("{}-linux-gnu", std::env::consts::ARCH)));
+            command.env("PYTHONPATH", libraries.join("python3/dist-packages"));
         }
         command
     }

@@ -17,6 +17,7 @@ mod checklist;
 mod client_status;
 mod commands;
 mod completions;
+mod compose;
 mod concurrency;
 mod counters;
 mod crossings;

@@ -1,0 +1,120 @@
+//! From an alert to the edit: one request that was rejected, followed through everything that tells of it.
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Url;
+use serde_json::Value;
+use spillway_tests::client::Client;
+use spillway_tests::scene::Scene;
+use spillway_tests::wait;
+
+use super::dashboards::queries;
+use super::stack::Stack;
+
+const RULE: &str = "rate-limit/orders-protection/per-tenant";
+const TENANT: &str = "followed";
+
+/// Panels that are empty where nothing is wrong, or as long as there is no such thing.
+const EMPTY: [&str; 3] = [
+    "Spillway / Control plane: First certificate to expire",
+    "Spillway / Limits and breakers: Decisions without the shared record",
+    "Spillway / Limits and breakers: In shadow mode",
+];
+
+/// What Prometheus finds.
+fn found(client: &Client, prometheus: &str, expression: &str) -> Result<Vec<Value>> {
+    let url = Url::parse_with_params(&format!("{prometheus}/api/v1/query"), [("query", expression)])?;
+    let answer = client.read(url.as_str())?;
+    let answer: Value = answer.json()?;
+    ensure!(answer.get("status") == Some(&"success".into()), "{expression}: {answer}");
+    let result = answer.pointer("/data/result").and_then(Value::as_array).context("no result")?;
+    Ok(result.clone())
+}
+
+#[test]
+fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
+    Scene::play(|scene| {
+        let client = Client::new()?;
+        let stack =
+            Stack::start(scene, &["control-plane", "upstreams", "envoy-1", "envoy-2", "load", "prometheus"])?;
+        let prometheus = format!("http://{}:9090", stack.address("prometheus")?);
+
+        // The answer names the rule.
+        let gateway = stack.gateway()?;
+        let rejected = wait::until("a request to be rejected", || {
+            let answer = client.get(&format!("{gateway}/orders/7"), &[("x-tenant-id", TENANT)])?;
+            ensure!(answer.status == 429, "{}", answer.status);
+            Ok(answer)
+        })?;
+        assert_eq!(rejected.header("x-spillway-rejected-by"), Some(RULE));
+
+        // So does the access log of the Envoy that answered, with the key that it counted for.
+        let line: Value = wait::until("its line in the access log", || {
+            let logs = [stack.output("envoy-1")?, stack.output("envoy-2")?].concat();
+            let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut ours = lines.filter(|line| {
+                line.get("route_key") == Some(&TENANT.into()) && line.get("status") == Some(&429.into())
+            });
+            ours.next().context("no such line")
+        })?;
+        assert_eq!(line.get("decision"), Some(&RULE.into()), "{line}");
+        assert_eq!(line.get("route"), Some(&"orders/api".into()), "{line}");
+
+        // Prometheus has reached everybody, and counts it.
+        wait::until("Prometheus to reach everything", || {
+            let up = found(&client, &prometheus, "up == 1")?;
+            ensure!(up.len() == 3, "{up:?}");
+            Ok(())
+        })?;
+        wait::until("the rule's counter", || {
+            let series = found(
+                &client,
+                &prometheus,
+                "sum(spillway_rejected{kind=\"rate-limit\", policy=\"orders-protection\", rule=\"per-tenant\"}) > 0",
+            )?;
+            ensure!(series.len() == 1, "{series:?}");
+            Ok(())
+        })?;
+
+        // Every panel of every dashboard shows something.
+        let queries = queries()?;
+        for query in &queries {
+            let mut last = Vec::new();
+            let shown = wait::until(&query.panel, || {
+                last = found(&client, &prometheus, &query.expression)?;
+                ensure!(
+                    !last.is_empty() || EMPTY.contains(&query.panel.as_str()),
+                    "{}: nothing for {}",
+                    query.panel,
+                    query.expression
+                );
+                Ok(std::mem::take(&mut last))
+            })?;
+            if query.panel.ends_with(": Rejected by rule") {
+                let ours = |series: &Value| {
+                    let label = |name: &str| {
+                        series.pointer(&format!("/metric/{name}")).and_then(Value::as_str).unwrap_or_default()
+                    };
+                    format!("{}/{}/{}", label("kind"), label("policy"), label("rule")) == RULE
+                };
+                ensure!(shown.iter().any(ours), "{}: {shown:?}", query.panel);
+            }
+        }
+
+        // The alerts are loaded, and none of them has an error.
+        let rules: Value = client.read(&format!("{prometheus}/api/v1/rules"))?.json()?;
+        let groups = rules.pointer("/data/groups").and_then(Value::as_array).context("no groups")?;
+        let alerts: Vec<_> =
+            groups.iter().filter_map(|group| group.get("rules")?.as_array()).flatten().collect();
+        ensure!(
+            alerts.len() > 10 && alerts.iter().all(|rule| rule.get("health") != Some(&"err".into())),
+            "{rules:#}"
+        );
+        // And the client sees what it should: most of one tenant rejected, nothing else lost.
+        wait::until("the client's report", || {
+            let said = stack.output("load")?;
+            ensure!(said.contains(" 200 ") && said.contains(" 429 "), "{said}");
+            ensure!(!said.contains("no answer"), "{said}");
+            Ok(())
+        })
+    })
+}
