@@ -15,6 +15,7 @@ mod by_hand;
 mod check;
 mod checklist;
 mod client_status;
+mod command_page;
 mod commands;
 mod completions;
 mod compose;
