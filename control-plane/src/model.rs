@@ -62,6 +62,28 @@ impl PartialEq for Enforced {
     }
 }
 
+/// What the filter leaves in filter state for headers that Envoy then sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Announced {
+    /// The key, for the upstream.
+    pub(crate) route_key: bool,
+    /// What is left of limits, for the client.
+    pub(crate) limits: bool,
+}
+
+impl Announced {
+    /// By the filter of a Gateway with these policies.
+    pub(crate) fn by(enforced: &[Enforced]) -> Self {
+        Self {
+            route_key: enforced.iter().any(|one| !one.policy.route_key.is_empty()),
+            limits: enforced
+                .iter()
+                .flat_map(|one| &one.policy.rate_limits)
+                .any(|rule| rule.rate_limit_headers),
+        }
+    }
+}
+
 /// Routes by name.
 pub type AttachedRoutes = BTreeMap<String, Arc<Route>>;
 

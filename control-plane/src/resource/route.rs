@@ -12,7 +12,7 @@ use envoy_types::pb::google::protobuf::Any;
 use self::encoding::Host;
 use self::precedence::precedence;
 use crate::document::kind::{Listener, Match, Rule};
-use crate::model::Attachment;
+use crate::model::{Announced, Attachment};
 
 mod action;
 pub(crate) mod affinity;
@@ -30,17 +30,19 @@ pub(crate) use self::hosts::Hosts;
 /// Tells the upstream which key the filter found.
 pub const ROUTE_KEY_HEADER: &str = "x-route-key";
 
-/// The route configuration called `name`, of routes with what a listener has of each ([`entries`]), in the order of their names.
-pub fn route_config<'a>(
+/// The route configuration called `name`, of routes with what a listener has of each ([`entries`]), in the order of their names. A header that the filter
+/// never announces would cost every request a look.
+pub(crate) fn route_config<'a>(
     name: &str,
+    announced: Announced,
     attached: impl IntoIterator<Item = (&'a Attachment<'a>, &'a [Entry])>,
 ) -> Any {
     let hosts =
         Hosts::new(attached.into_iter().map(|(attachment, entries)| (&attachment.hostnames[..], entries)));
     let shell = RouteConfiguration {
         name: name.to_owned(),
-        request_headers_to_add: vec![route_key_header()],
-        response_headers_to_add: limit_headers(),
+        request_headers_to_add: announced.route_key.then(route_key_header).into_iter().collect(),
+        response_headers_to_add: announced.limits.then(limit_headers).unwrap_or_default(),
         // `shop.example.com:8080` is the host `shop.example.com`.
         ignore_port_in_host_matching: true,
         ..RouteConfiguration::default()

@@ -9,7 +9,7 @@ use spillway_policy::config::Configuration;
 
 use crate::dns::Addresses;
 use crate::document::kind::{Backend, Listener, Protocol};
-use crate::model::{self, Attachment, Certificate, Model};
+use crate::model::{self, Announced, Attachment, Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
 use crate::resource::{self, cluster, endpoint, listener, proxyless, route, secret};
 
@@ -123,11 +123,15 @@ impl Builder {
         for name in gateways {
             let Some(gateway) = model.gateways.get(*name) else { continue };
             let Self { memo, revisions, module_sha256, .. } = self;
-            let made = memo.gateway(model, name, gateway, |entries| from_gateway(model, name, entries));
+            let enforced = model.enforced(name);
+            let announced = Announced::by(&enforced);
+            let made = memo.gateway(model, name, gateway, announced, |entries| {
+                from_gateway(model, name, announced, entries)
+            });
             listeners.extend(made.listeners);
             routes.extend(made.routes);
             named.push(made.backends);
-            filters.extend(memo.filters(name, model.enforced(name), made.by_key, |enforced| {
+            filters.extend(memo.filters(name, enforced, made.by_key, |enforced| {
                 let mut filter = |configuration, revision_of: String, name| {
                     filter(configuration, &revision_of, name, revisions, module_sha256, now)
                 };
@@ -194,8 +198,8 @@ pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
     }))
 }
 
-/// Nothing else may go into these resources: they are made anew when the Gateway or a route that names it changes, and only then.
-fn from_gateway(model: &Model, name: &str, known: &mut Entries) -> FromGateway {
+/// Nothing else may go into these resources: they are made anew when the Gateway, a route that names it or what its filter announces changes, and only then.
+fn from_gateway(model: &Model, name: &str, announced: Announced, known: &mut Entries) -> FromGateway {
     let mut made = FromGateway::default();
     let mut backends = HashMap::new();
     for (number, (one, attachments)) in model.served(name).iter().enumerate() {
@@ -218,7 +222,7 @@ fn from_gateway(model: &Model, name: &str, known: &mut Entries) -> FromGateway {
                     continue;
                 }
                 let entries = routes.iter().map(|route| &*route.entries);
-                route::route_config(&route_config, attachments.iter().zip(entries))
+                route::route_config(&route_config, announced, attachments.iter().zip(entries))
             }
         };
         made.routes.push(Arc::new(Resource::of(&route_config, &config)));

@@ -11,7 +11,7 @@ use spillway_policy::unit::Ratio;
 
 use super::{Filter, Name, Resource};
 use crate::document::kind::{Backend, Gateway, Listener, Route};
-use crate::model::{AttachedRoutes, Attachment, Certificate, Enforced, Model};
+use crate::model::{Announced, AttachedRoutes, Attachment, Certificate, Enforced, Model};
 use crate::resource::route::{self, Entry};
 
 /// What was made in the last build, and what has been in this one.
@@ -33,11 +33,12 @@ struct Made {
 struct OfGateway {
     gateway: Arc<Gateway>,
     routes: Option<Arc<AttachedRoutes>>,
+    announced: Announced,
     resources: FromGateway,
     entries: Entries,
 }
 
-/// What is made of a Gateway and the routes that name it, and of nothing else.
+/// What is made of a Gateway, the routes that name it and what its filter announces, and of nothing else.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FromGateway {
     pub(super) listeners: Vec<Arc<Resource>>,
@@ -138,18 +139,25 @@ impl Memo {
         model: &Model,
         name: &str,
         gateway: &Arc<Gateway>,
+        announced: Announced,
         make: impl FnOnce(&mut Entries) -> FromGateway,
     ) -> FromGateway {
         let routes = model.attached_to(name);
         // A Gateway is in one fleet.
         let last = self.last.gateways.remove(name).filter(|last| Arc::ptr_eq(&last.gateway, gateway));
         let entry = match last {
-            Some(last) if last.routes.as_ref().map(Arc::as_ptr) == routes.map(Arc::as_ptr) => last,
+            Some(last)
+                if last.routes.as_ref().map(Arc::as_ptr) == routes.map(Arc::as_ptr)
+                    && last.announced == announced =>
+            {
+                last
+            }
             last => {
                 let mut entries = last.map(|last| last.entries.begin()).unwrap_or_default();
                 let resources = make(&mut entries);
                 entries.last = HashMap::new();
-                OfGateway { gateway: Arc::clone(gateway), routes: routes.map(Arc::clone), resources, entries }
+                let (gateway, routes) = (Arc::clone(gateway), routes.map(Arc::clone));
+                OfGateway { gateway, routes, announced, resources, entries }
             }
         };
         let resources = entry.resources.clone();

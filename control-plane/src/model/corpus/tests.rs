@@ -29,13 +29,14 @@ fn document() -> impl Strategy<Value = String> {
                 ("Route", format!("{{parentRefs: [{{name: {gateway}{section}}}], {host}rules: [{{name: r, backendRefs: [{{name: {backend}}}]}}]}}"))
             }),
         (0..2_u8).prop_map(|n| ("Backend", format!("{{endpoints: [{{address: 10.0.0.{n}, port: 1}}]}}"))),
-        (name.clone(), any::<bool>(), 0..4_u8).prop_map(|(target, gateway, rest)| {
+        (name.clone(), any::<bool>(), 0..5_u8).prop_map(|(target, gateway, rest)| {
             let kind = if gateway { "Gateway" } else { "Route" };
             let rest = [
                 "routeKey: [{header: x}]",
                 "rateLimits: [{name: l, rate: 1/s, key: [routeKey]}]",
                 "rateLimits: [{name: l, rate: 1/s}]",
                 "rateLimits: [{name: l, rate: 0/s}]",
+                "rateLimits: [{name: l, rate: 1/s, rateLimitHeaders: true}]",
             ].get(usize::from(rest)).copied().unwrap_or_default();
             ("TrafficPolicy", format!("{{targetRefs: [{{kind: {kind}, name: {target}}}], {rest}}}"))
         }),

@@ -12,7 +12,8 @@ fn rendered(model: &Model) -> Any {
     let listener = &model.gateways["edge"].listeners[0];
     let attachments: Vec<_> = model.routes_of("edge", listener).collect();
     let entries: Vec<_> = attachments.iter().map(|attachment| entries(listener, attachment)).collect();
-    route_config("edge/web", attachments.iter().zip(entries.iter().map(Vec::as_slice)))
+    let announced = Announced { route_key: true, limits: true };
+    route_config("edge/web", announced, attachments.iter().zip(entries.iter().map(Vec::as_slice)))
 }
 
 fn decoded(any: &Any) -> RouteConfiguration {

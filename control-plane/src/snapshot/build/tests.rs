@@ -246,3 +246,28 @@ fn grpc_clients_are_told_to_report_their_load_and_envoys_of_other_fleets_get_the
         assert!(now == 1 || crate::snapshot::encoded() == before, "both are remembered");
     }
 }
+
+#[test]
+fn headers_are_set_where_a_policy_announces_something_and_nowhere_else() {
+    let mut builder = builder();
+    let mut now = 0;
+    let mut set = |rest: &'static str| {
+        now += 1;
+        let spec = format!("{{targetRefs: [{{kind: Gateway, name: edge}}], {rest}}}").leak();
+        let snapshots = builder.build(&model(&with(("TrafficPolicy", "limit", spec))), now);
+        let configs: Vec<RouteConfiguration> = decode(&snapshots["edge"], Kind::Route);
+        assert_eq!(configs.len(), 2);
+        let names = configs
+            .iter()
+            .flat_map(|one| one.request_headers_to_add.iter().chain(&one.response_headers_to_add));
+        let names: BTreeSet<_> = names.map(|one| one.header.clone().unwrap().key).collect();
+        names.into_iter().collect::<Vec<_>>()
+    };
+    assert!(set("rateLimits: [{name: all, rate: 1/s}]").is_empty());
+    assert_eq!(set("routeKey: [{header: x}]"), ["x-route-key"]);
+    assert_eq!(
+        set("rateLimits: [{name: all, rate: 1/s, rateLimitHeaders: true}]"),
+        ["ratelimit", "ratelimit-policy"]
+    );
+    assert!(set("rateLimits: [{name: all, rate: 2/s}]").is_empty());
+}
