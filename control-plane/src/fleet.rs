@@ -245,7 +245,7 @@ impl Link {
         let answered = self.proxy.change(|standing| standing.answered(kind, version));
         let latency = answered.map(|sent| {
             let latency = sent.at.elapsed();
-            sent.change.follow(|| self.push(kind, version, latency).answered("ack"));
+            sent.change.note(|| self.push(kind, version, latency).answered("ack"));
             latency
         });
         self.registry.figures.accepted(kind, latency);
@@ -260,7 +260,7 @@ impl Link {
         if let Some(sent) = self.proxy.change(|standing| standing.answered(kind, &refused.version)) {
             let latency = sent.at.elapsed();
             sent.change
-                .follow(|| self.push(kind, &refused.version, latency).failed("nack", refused.reason.clone()));
+                .note(|| self.push(kind, &refused.version, latency).failed("nack", refused.reason.clone()));
         }
         self.registry.figures.refused(kind);
         self.registry.refusals.record(&self.proxy.node, kind, refused.clone());

@@ -83,7 +83,9 @@ impl Publisher {
         self.fleets.figures().built(took);
         let change = self.change(accepted, took);
         let _logged = change.enter();
-        snapshots.values().for_each(|snapshot| snapshot.caused_by(&change));
+        for snapshot in snapshots.values() {
+            snapshot.caused_by(&change);
+        }
         self.states.retain(|fleet, _| snapshots.contains_key(fleet));
         for (fleet, snapshot) in snapshots {
             let guard = guard_of(&accepted.model, &fleet);
@@ -116,7 +118,7 @@ impl Publisher {
             let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
             let edited = at(accepted.edited);
             let edit = Trace::begin(Stage::since("edit", edited).with("spillway.revision", revision));
-            edit.follow(|| {
+            edit.note(|| {
                 Stage::since("revision", edited).until(at(accepted.since)).with("spillway.revision", revision)
             });
             edit

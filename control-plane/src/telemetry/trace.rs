@@ -88,7 +88,13 @@ impl Trace {
         Self::record(stage, &Context::new())
     }
 
+    /// A further stage that leads to nothing.
+    pub fn note(&self, stage: impl FnOnce() -> Stage) {
+        drop(self.follow(stage));
+    }
+
     /// A further stage, and the place in the trace of what it leads to.
+    #[must_use]
     pub fn follow(&self, stage: impl FnOnce() -> Stage) -> Self {
         let Some(parent) = &self.0 else { return Self::default() };
         Self::record(stage(), &Context::new().with_remote_span_context(SpanContext::clone(parent)))
