@@ -52,10 +52,11 @@ impl ControlPlane {
     pub fn restart(&mut self) -> Result<()> {
         self.process = None;
         let admin = self.admin.address().to_string();
-        let xds = match self.exposed {
+        let xds = if self.exposed {
             // The same address, in a form that does not count as this machine alone.
-            true => format!("[::ffff:127.0.0.1]:{}", self.xds.number()),
-            false => self.xds.address().to_string(),
+            format!("[::ffff:127.0.0.1]:{}", self.xds.number())
+        } else {
+            self.xds.address().to_string()
         };
         let program = artifacts::spillway()?;
         let arguments: [&std::ffi::OsStr; 12] = [

@@ -46,8 +46,8 @@ fn documented(heading: &str) -> Result<BTreeMap<String, Shape>> {
 
 /// The family of a sample: a histogram's have endings of their own.
 fn of_family(name: &str) -> &str {
-    let ends = ["_bucket", "_sum", "_count"].into_iter().filter(|_| name.contains("_seconds_"));
-    ends.filter_map(|end| name.strip_suffix(end)).next().unwrap_or(name)
+    let mut ends = ["_bucket", "_sum", "_count"].into_iter().filter(|_| name.contains("_seconds_"));
+    ends.find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
 /// What a program shows, as far as its name begins in one of these ways. A family without samples has no labels to show.
