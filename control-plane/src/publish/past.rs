@@ -26,12 +26,33 @@ pub struct Past {
 
 /// What the proxies of a fleet may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Stored")]
 pub(super) struct Held {
     /// The revision of the documents in use.
     pub(super) in_use: u64,
     /// Others whose clusters some proxies may still have, the newest first.
     before: Vec<u64>,
+}
+
+/// As it is read: earlier versions have kept the revision in use alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Alone(u64),
+    #[serde(rename_all = "camelCase")]
+    Held {
+        in_use: u64,
+        before: Vec<u64>,
+    },
+}
+
+impl From<Stored> for Held {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Alone(in_use) => Self { in_use, before: Vec::new() },
+            Stored::Held { in_use, before } => Self { in_use, before },
+        }
+    }
 }
 
 impl Held {
@@ -101,5 +122,15 @@ mod tests {
         assert_eq!(kept, fleets);
         assert_eq!(models.into_keys().collect::<Vec<_>>(), [6, 7, 8, 9]);
         assert!(past.take().1.is_empty(), "once");
+    }
+
+    #[test]
+    fn what_an_earlier_version_has_kept_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE), r#"{"edge": 7}"#).unwrap();
+        let mut past = Past::kept_in(directory.path(), |_| Some(Arc::default())).unwrap();
+        let (kept, models) = past.take();
+        assert_eq!(kept, BTreeMap::from([("edge".to_owned(), Held::new(7, []))]));
+        assert_eq!(models.into_keys().collect::<Vec<_>>(), [7]);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use spillway_policy::unit::Ratio;
 
 use super::{Filter, Name, Resource};
-use crate::document::kind::{Backend, Gateway, Listener, Route};
+use crate::document::kind::{Backend, Gateway, Listener, Protocol, Route};
 use crate::model::{Announced, AttachedRoutes, Attachment, Certificate, Enforced, Model};
 use crate::resource::route::{self, Entry};
 
@@ -79,7 +79,11 @@ impl Entries {
         let place = (number, Arc::as_ptr(attachment.route).addr());
         let known = self.last.remove(&place).unwrap_or_else(|| OfRoute {
             _route: Arc::clone(attachment.route),
-            entries: route::entries(listener, attachment).into(),
+            // Others have no use for them.
+            entries: match listener.protocol {
+                Protocol::Http | Protocol::Https => route::entries(listener, attachment).into(),
+                Protocol::Proxyless | Protocol::Tcp | Protocol::Tls => Arc::default(),
+            },
             backends: attachment.backends().map(Name::from).collect(),
             by_key: attachment.matches_on_key(),
         });

@@ -77,7 +77,7 @@ pub(super) struct Scan {
     pub(super) listing: Arc<Listing>,
     pub(super) files: Arc<Files>,
     /// Whether there are symbolic links: what they lead to may change under names that say nothing about documents.
-    has_links: bool,
+    pub(super) has_links: bool,
 }
 
 /// How far a file's time stamp has to lie back for a later change to be certain to give it another one: file systems count time in

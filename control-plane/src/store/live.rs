@@ -1,6 +1,6 @@
 //! A directory of documents while it is served: what is in force, its history, and changes to both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,8 +120,10 @@ impl DirectoryStore {
         Arc::clone(&self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn found(&self, scan: &Scan) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(scan.clone());
+    /// Holds on to what was found. The next look may be at a few files only and takes the rest from here, so nothing that is here may be older than what
+    /// is in force: only whoever has the state may do this.
+    fn found(&self, _: &State, scan: Scan) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(scan);
     }
 
     /// How many writes there were.
@@ -133,23 +135,20 @@ impl DirectoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the directory.
-    pub(super) fn scan(&self) -> Result<Scan, LoadError> {
-        let scan = directory::scan(&self.dir, &self.last().files)
-            .map_err(|source| LoadError::Unavailable { dir: self.dir.clone(), source })?;
-        self.found(&scan);
+    /// Looks at the directory, or only at some files of which it was said that they, and nothing else, have changed. `writes` is the count before.
+    pub(super) fn look(&self, changed: Option<&BTreeSet<PathBuf>>, writes: u64) -> Result<Scan, LoadError> {
+        let glanced = changed.and_then(|paths| directory::glance(&self.last(), paths));
+        let scan = glanced.map_or_else(|| self.scan(), Ok)?;
+        let state = self.state();
+        if state.writes == writes {
+            self.found(&state, scan.clone());
+        }
         Ok(scan)
     }
 
-    /// Looks at some files of which it was said that they, and nothing else, have changed.
-    pub(super) fn glance(&self, paths: &std::collections::BTreeSet<PathBuf>) -> Result<Scan, LoadError> {
-        match directory::glance(&self.last(), paths) {
-            Some(scan) => {
-                self.found(&scan);
-                Ok(scan)
-            }
-            None => self.scan(),
-        }
+    fn scan(&self) -> Result<Scan, LoadError> {
+        directory::scan(&self.dir, &self.last().files)
+            .map_err(|source| LoadError::Unavailable { dir: self.dir.clone(), source })
     }
 
     /// Takes what was found into force, if it is valid. `writes` is the count before it was looked for.

@@ -67,12 +67,23 @@ struct Reload {
 struct Found {
     scan: Result<Scan, LoadError>,
     writes: u64,
+    /// Whether there was one before it was held on to.
+    outdated: bool,
+}
+
+/// What came of something that was read.
+enum Read {
+    /// It is in force, or it was said why not.
+    Settled,
+    /// There was a write since.
+    Outdated,
 }
 
 impl Reload {
     async fn after_notification(&mut self, watcher: &mut Watcher) {
         let mut noticed = Instant::now();
         let mut latest = noticed + MAX_WAIT;
+        let mut everything = false;
         loop {
             // Each further change starts the quiet time anew, up to a limit.
             while timeout_at((Instant::now() + QUIET).min(latest), watcher.changed()).await.is_ok() {}
@@ -84,7 +95,9 @@ impl Reload {
                 }
                 continue;
             }
-            let found = self.look(watcher.take_changed()).await;
+            let found = self.look(watcher.take_changed().filter(|_| !everything)).await;
+            // What a write made outdated is not held on to, and is not named again.
+            everything |= found.outdated;
             sleep(SETTLE).await;
             if !watcher.drain() {
                 return self.accept(found, noticed).await;
@@ -127,13 +140,13 @@ impl Reload {
         let store = Arc::clone(&self.store);
         let looked = tokio::task::spawn_blocking(move || {
             let writes = store.writes();
-            let scan = match changed {
-                Some(paths) => store.glance(&paths),
-                None => store.scan(),
-            };
-            Found { scan, writes }
+            let scan = store.look(changed.as_ref(), writes);
+            Found { scan, writes, outdated: store.writes() != writes }
         });
-        looked.await.unwrap_or_else(|error| Found { scan: Err(self.failed(error)), writes: 0 })
+        looked.await.unwrap_or_else(|error| {
+            let scan = Err(self.failed(error));
+            Found { scan, writes: 0, outdated: true }
+        })
     }
 
     fn failed(&self, error: tokio::task::JoinError) -> LoadError {
@@ -141,8 +154,15 @@ impl Reload {
     }
 
     /// Takes what was read into force, or says why not.
-    async fn accept(&mut self, found: Found, noticed: Instant) {
-        self.store.figures().debounce.observe(noticed.elapsed());
+    async fn accept(&mut self, mut found: Found, noticed: Instant) {
+        while let Read::Outdated = self.take(found, noticed).await {
+            // There was a write meanwhile. What was noticed is on disk all the same.
+            found = self.look(None).await;
+        }
+    }
+
+    async fn take(&mut self, found: Found, noticed: Instant) -> Read {
+        let read = noticed.elapsed();
         let scan = match found.scan {
             Ok(scan) => scan,
             Err(error) => {
@@ -150,16 +170,16 @@ impl Reload {
                 if self.refused.replace([0; 32]) != Some([0; 32]) {
                     let reason = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, reason, "the documents cannot be read; what was in force stays in force");
+                    self.store.figures().refuse();
                 }
                 self.seen = Arc::default();
-                self.store.figures().refuse();
-                return;
+                return Read::Settled;
             }
         };
         self.seen = Arc::clone(&scan.listing);
         // What is in force most often was never refused.
         if !self.waits && self.refused.is_some_and(|refused| refused == scan.digest()) {
-            return;
+            return Read::Settled;
         }
         let (store, writes) = (Arc::clone(&self.store), found.writes);
         let found = scan.clone();
@@ -175,12 +195,16 @@ impl Reload {
             Ok(Outcome::Accepted(revision)) => {
                 self.refused = None;
                 self.mended();
+                self.store.figures().debounce.observe(read);
                 self.store.figures().lag.observe(noticed.elapsed());
                 tracing::info!(revision, "documents read");
             }
             Ok(Outcome::Invalid(diagnostics)) => {
-                self.refused = Some(scan.digest());
-                self.store.figures().refuse();
+                let digest = scan.digest();
+                if self.refused.replace(digest) != Some(digest) {
+                    self.store.figures().debounce.observe(read);
+                    self.store.figures().refuse();
+                }
                 self.waits = diagnostics.0.iter().any(is_certificates);
                 let text = diagnostics.to_string();
                 if self.told != text {
@@ -188,17 +212,21 @@ impl Reload {
                     report(&diagnostics);
                 }
             }
-            // The write brings a notification of its own.
-            Ok(Outcome::Outdated) => self.seen = Arc::default(),
+            Ok(Outcome::Outdated) => return Read::Outdated,
             Ok(Outcome::NotKept(error)) => {
                 self.seen = Arc::default();
-                self.store.figures().refuse();
-                tracing::error!(%error, "the documents have changed, but the history cannot be written; what was in force stays in force");
+                let text = error.to_string();
+                if self.told != text {
+                    self.told = text;
+                    self.store.figures().refuse();
+                    tracing::error!(%error, "the documents have changed, but the history cannot be written; what was in force stays in force");
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "the documents could not be taken into force");
             }
         }
+        Read::Settled
     }
 
     fn mended(&mut self) {

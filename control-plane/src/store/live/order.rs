@@ -12,7 +12,7 @@ use crate::document::Contents;
 use crate::model::corpus::Changes;
 use crate::store::change::{Applied, ApplyError};
 use crate::store::composition::{self, Wanted};
-use crate::store::directory::{self, Files, Seen};
+use crate::store::directory::{self, Files, Scan, Seen};
 use crate::store::history::{self, Edits, History, LogError, Signature};
 use crate::store::journal::{Failed, Journal};
 use crate::store::{Diagnostics, LoadError, Store as _};
@@ -39,8 +39,14 @@ impl DirectoryStore {
             LoadError::Invalid(diagnostics) => ApplyError::Invalid(diagnostics),
         })?;
         // What was edited by hand and is valid comes first, as a revision of its own.
-        if !dry_run && let Outcome::NotKept(error) = self.accept_in(state, &scan, Duration::ZERO) {
-            return Err(disk(error));
+        if !dry_run {
+            match self.accept_in(state, &scan, Duration::ZERO) {
+                Outcome::NotKept(error) => return Err(disk(error)),
+                // As with a write, nobody may believe what was read before.
+                Outcome::Accepted(_) => state.writes += 1,
+                _ => {}
+            }
+            self.found(state, scan.clone());
         }
         // Under the same lock as the write: nobody else's change falls between.
         if let Some(expected) = expected {
@@ -74,7 +80,9 @@ impl DirectoryStore {
         };
         match outcome {
             Ok(model) => {
-                self.publish(state, &Arc::new(files), model, &edits);
+                let files = Arc::new(files);
+                self.publish(state, &files, model, &edits);
+                self.found(state, Scan { files, ..scan });
                 Ok(Applied { revision: state.history.newest(), changes: described, dry_run })
             }
             Err(errors) => {

@@ -299,3 +299,40 @@ fn what_was_read_before_a_write_is_not_believed() {
     assert!(matches!(store.accept(&scan, writes, Duration::ZERO), Outcome::Same));
     assert_eq!(store.latest().revision, 2);
 }
+
+#[test]
+fn a_look_at_one_file_takes_nothing_back_that_was_written_meanwhile() {
+    let place = Place::new(&[
+        ("a.yaml", GATEWAY),
+        ("b.yaml", &backend("b", 1)),
+        ("c.yaml", &backend("c", 1)),
+        ("d.yaml", &backend("d", 1)),
+    ]);
+    let store = place.open();
+    let c = BTreeSet::from([place.documents.path().join("c.yaml")]);
+    let ports = || {
+        let model = store.latest().model.clone();
+        ["b", "c", "d"].map(|name| model.backends[name].endpoints()[0].port.get())
+    };
+    let edit = |port, writes| {
+        place.write("c.yaml", &backend("c", port));
+        let scan = store.look(Some(&c), writes).unwrap();
+        store.accept(&scan, writes, Duration::ZERO)
+    };
+    // Only one of the files was named before the write, and all of them are looked for after it.
+    place.write("c.yaml", &backend("c", 2));
+    place.write("d.yaml", &backend("d", 2));
+    store.apply(put(&backend("b", 2))).unwrap();
+    assert_eq!(ports(), [2, 2, 2]);
+    assert!(matches!(edit(3, store.writes()), Outcome::Accepted(_)));
+    assert_eq!(ports(), [2, 3, 2]);
+    // One that began before a write is not held on to, and neither is one before edits by hand that came with a request.
+    for (d, b) in [(2, 3), (3, 3)] {
+        let writes = store.writes();
+        place.write("d.yaml", &backend("d", d));
+        store.apply(put(&backend("b", b))).unwrap();
+        assert!(matches!(edit(4, writes), Outcome::Outdated));
+        assert!(matches!(edit(10 + d, store.writes()), Outcome::Accepted(_)));
+        assert_eq!(ports(), [b, 10 + d, d]);
+    }
+}
