@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::{
-    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _,
+    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
@@ -23,7 +23,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use self::http::OnRuntime;
-use self::settings::{Protocol, Settings};
+use self::settings::{Delivery, Protocol, Settings};
 use crate::admin::Admin;
 
 pub use self::settings::SettingsError;
@@ -67,32 +67,45 @@ impl Telemetry {
             let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
             resource.with_attribute(version).build()
         };
+        let http = OnRuntime::current();
         let mut telemetry = Self::default();
-        if let Some(protocol) = settings.traces {
+        if let Some(Delivery { protocol, timeout }) = settings.traces {
             let exporter = SpanExporter::builder();
             let exporter = match protocol {
-                Protocol::Grpc => exporter.with_tonic().build()?,
-                Protocol::Http => exporter.with_http().with_http_client(OnRuntime::current()).build()?,
+                Protocol::Grpc => exporter.with_tonic().with_timeout(timeout).build()?,
+                Protocol::Http => exporter
+                    .with_http()
+                    .with_timeout(timeout)
+                    .with_http_client(http.within(timeout))
+                    .build()?,
             };
             let provider = SdkTracerProvider::builder().with_resource(resource());
             let provider = provider.with_batch_exporter(exporter).build();
             opentelemetry::global::set_tracer_provider(provider.clone());
             telemetry.traces = Some(provider);
         }
-        if let Some(protocol) = settings.metrics {
+        if let Some(Delivery { protocol, timeout }) = settings.metrics {
             let exporter = MetricExporter::builder();
             let exporter = match protocol {
-                Protocol::Grpc => exporter.with_tonic().build()?,
-                Protocol::Http => exporter.with_http().with_http_client(OnRuntime::current()).build()?,
+                Protocol::Grpc => exporter.with_tonic().with_timeout(timeout).build()?,
+                Protocol::Http => exporter
+                    .with_http()
+                    .with_timeout(timeout)
+                    .with_http_client(http.within(timeout))
+                    .build()?,
             };
             let provider = SdkMeterProvider::builder().with_resource(resource());
             telemetry.metrics = Some(provider.with_periodic_exporter(exporter).build());
         }
-        if let Some(protocol) = settings.logs {
+        if let Some(Delivery { protocol, timeout }) = settings.logs {
             let exporter = LogExporter::builder();
             let exporter = match protocol {
-                Protocol::Grpc => exporter.with_tonic().build()?,
-                Protocol::Http => exporter.with_http().with_http_client(OnRuntime::current()).build()?,
+                Protocol::Grpc => exporter.with_tonic().with_timeout(timeout).build()?,
+                Protocol::Http => exporter
+                    .with_http()
+                    .with_timeout(timeout)
+                    .with_http_client(http.within(timeout))
+                    .build()?,
             };
             let provider = SdkLoggerProvider::builder().with_resource(resource());
             telemetry.logs = Some(provider.with_batch_exporter(exporter).build());

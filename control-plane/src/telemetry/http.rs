@@ -14,36 +14,49 @@ use opentelemetry_http::{HttpClient, HttpError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-/// A request and its answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+use tracing::warn;
 
 /// Answers are empty but for errors.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// Whom the system trusts, read when it is first needed.
+type Trust = Arc<OnceCell<Arc<ClientConfig>>>;
+
 /// Sends on the runtime, whatever thread asks: exporters have threads of their own, which know none.
-#[derive(Debug)]
-pub(super) struct OnRuntime(Handle);
+#[derive(Debug, Clone)]
+pub(super) struct OnRuntime {
+    runtime: Handle,
+    /// For a request and its answer.
+    timeout: Duration,
+    trust: Trust,
+}
 
 impl OnRuntime {
     pub(super) fn current() -> Self {
-        Self(Handle::current())
+        Self { runtime: Handle::current(), timeout: Duration::MAX, trust: Trust::default() }
+    }
+
+    /// The same, with a time limit for a request and its answer.
+    pub(super) fn within(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 }
 
 #[async_trait]
 impl HttpClient for OnRuntime {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        self.0.spawn(async { timeout(TIMEOUT, send(request)).await }).await??
+        let (limit, trust) = (self.timeout, Arc::clone(&self.trust));
+        self.runtime.spawn(async move { timeout(limit, send(request, &trust)).await }).await??
     }
 }
 
-async fn send(mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+async fn send(mut request: Request<Bytes>, trust: &Trust) -> Result<Response<Bytes>, HttpError> {
     let authority = request.uri().authority().cloned().ok_or("the endpoint has no host")?;
     let is_tls = request.uri().scheme_str() == Some("https");
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -54,19 +67,27 @@ async fn send(mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError>
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     if is_tls {
-        let connector = TlsConnector::from(Arc::new(trust()?));
+        let trusted = trust.get_or_try_init(async || tokio::task::spawn_blocking(read_trust).await?).await?;
+        let connector = TlsConnector::from(Arc::clone(trusted));
         exchange(connector.connect(ServerName::try_from(host)?, stream).await?, request).await
     } else {
         exchange(stream, request).await
     }
 }
 
-/// Whom the system trusts.
-fn trust() -> Result<ClientConfig, HttpError> {
+fn read_trust() -> Result<Arc<ClientConfig>, HttpError> {
+    let loaded = rustls_native_certs::load_native_certs();
+    for error in &loaded.errors {
+        warn!(%error, "some certificates of the system can't be read");
+    }
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (known, _) = roots.add_parsable_certificates(loaded.certs);
+    if known == 0 {
+        return Err("the system has no certificates to check the collector's against".into());
+    }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
+    let builder = builder.with_safe_default_protocol_versions()?.with_root_certificates(roots);
+    Ok(Arc::new(builder.with_no_client_auth()))
 }
 
 async fn exchange<S>(stream: S, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError>

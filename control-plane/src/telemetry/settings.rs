@@ -1,11 +1,23 @@
 //! What the environment asks for.
 
+mod delivery;
+
+use std::time::Duration;
+
 /// What is exported, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Settings {
-    pub(super) traces: Option<Protocol>,
-    pub(super) metrics: Option<Protocol>,
-    pub(super) logs: Option<Protocol>,
+    pub(super) traces: Option<Delivery>,
+    pub(super) metrics: Option<Delivery>,
+    pub(super) logs: Option<Delivery>,
+}
+
+/// How a signal reaches the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delivery {
+    pub(super) protocol: Protocol,
+    /// For a request and its answer.
+    pub(super) timeout: Duration,
 }
 
 /// How OTLP is spoken.
@@ -17,11 +29,25 @@ pub(super) enum Protocol {
 
 /// A variable that asks for what is not there.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}={value}: expected {expected}")]
-pub struct SettingsError {
-    variable: String,
-    value: String,
-    expected: &'static str,
+pub enum SettingsError {
+    /// Its value is none of those that it can have.
+    #[error("{variable}={value}: expected {expected}")]
+    Value {
+        /// Which variable.
+        variable: String,
+        /// What it says.
+        value: String,
+        /// What it could say.
+        expected: &'static str,
+    },
+    /// It can't be met. What it says may be secret.
+    #[error("{variable}: {reason}")]
+    Unmet {
+        /// Which variable.
+        variable: String,
+        /// Why not.
+        reason: &'static str,
+    },
 }
 
 impl Settings {
@@ -39,34 +65,18 @@ impl Settings {
     }
 }
 
-fn signal(name: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Option<Protocol>, SettingsError> {
+fn signal(name: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Option<Delivery>, SettingsError> {
     let exporter = format!("OTEL_{name}_EXPORTER");
     let wanted = match variable(&exporter) {
         Some(value) if value == "otlp" => true,
         Some(value) if value == "none" => false,
-        Some(value) => return Err(SettingsError { variable: exporter, value, expected: "otlp or none" }),
+        Some(value) => {
+            return Err(SettingsError::Value { variable: exporter, value, expected: "otlp or none" });
+        }
         // By the specification it would be on; a program that nobody has told of a collector should not look for one.
-        None => [format!("OTEL_EXPORTER_OTLP_{name}_ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT".into()]
-            .iter()
-            .any(|endpoint| variable(endpoint).is_some()),
+        None => delivery::set(name, "ENDPOINT", variable).next().is_some(),
     };
-    if !wanted {
-        return Ok(None);
-    }
-    for variable_name in [format!("OTEL_EXPORTER_OTLP_{name}_PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL".into()]
-    {
-        return match variable(&variable_name).as_deref() {
-            None => continue,
-            Some("grpc") => Ok(Some(Protocol::Grpc)),
-            Some("http/protobuf") => Ok(Some(Protocol::Http)),
-            Some(value) => Err(SettingsError {
-                variable: variable_name,
-                value: value.to_owned(),
-                expected: "grpc or http/protobuf",
-            }),
-        };
-    }
-    Ok(Some(Protocol::Http))
+    wanted.then(|| Delivery::of(name, variable)).transpose()
 }
 
 #[cfg(test)]
@@ -90,16 +100,13 @@ mod tests {
 
     #[test]
     fn an_endpoint_or_an_exporter_asks_for_a_signal_or_for_all() {
-        let all = Settings {
-            traces: Some(Protocol::Http),
-            metrics: Some(Protocol::Http),
-            logs: Some(Protocol::Http),
-        };
+        let http = Some(Delivery { protocol: Protocol::Http, timeout: Duration::from_secs(10) });
+        let all = Settings { traces: http, metrics: http, logs: http };
         let everything = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         assert_eq!(read(&[everything]), Ok(all));
         let without = [everything, ("OTEL_LOGS_EXPORTER", "none")];
         assert_eq!(read(&without), Ok(Settings { logs: None, ..all }));
-        let traces = Settings { traces: Some(Protocol::Http), ..Settings::default() };
+        let traces = Settings { traces: http, ..Settings::default() };
         assert_eq!(read(&[("OTEL_TRACES_EXPORTER", "otlp")]), Ok(traces));
         assert_eq!(read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/v1/traces")]), Ok(traces));
         let mixed = [
@@ -107,7 +114,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf"),
         ];
-        let grpc = Some(Protocol::Grpc);
+        let grpc = http.map(|http| Delivery { protocol: Protocol::Grpc, ..http });
         assert_eq!(read(&mixed), Ok(Settings { traces: grpc, metrics: grpc, ..all }));
     }
 
@@ -120,5 +127,45 @@ mod tests {
             error.unwrap_err(),
             "OTEL_EXPORTER_OTLP_PROTOCOL=http/json: expected grpc or http/protobuf"
         );
+    }
+
+    #[test]
+    fn a_signal_has_a_time_limit_of_its_own_or_that_of_all() {
+        let settings = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+            ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "70"),
+        ])
+        .unwrap();
+        let timeouts = [settings.traces, settings.metrics, settings.logs].map(|of| of.unwrap().timeout);
+        assert_eq!(timeouts, [2500, 2500, 70].map(Duration::from_millis));
+        for wrong in ["10s", "0", "-1", "4294967296"] {
+            let name = "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT";
+            let error = read(&[("OTEL_METRICS_EXPORTER", "otlp"), (name, wrong)]).unwrap_err();
+            assert_eq!(error, format!("{name}={wrong}: expected milliseconds, from 1 to 4294967295"));
+        }
+    }
+
+    #[test]
+    fn certificates_of_one_s_own_are_refused_where_they_would_be_used() {
+        let traces = ("OTEL_TRACES_EXPORTER", "otlp");
+        for name in ["CERTIFICATE", "TRACES_CERTIFICATE", "CLIENT_CERTIFICATE", "TRACES_CLIENT_KEY"] {
+            let name = format!("OTEL_EXPORTER_OTLP_{name}");
+            let error = read(&[traces, (&name, "/c.pem")]).unwrap_err();
+            assert!(error.starts_with(&format!("{name}: ")), "{error}");
+            assert_eq!(read(&[(&name, "/c.pem")]), Ok(Settings::default()));
+        }
+        assert!(read(&[traces, ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/c.pem")]).is_ok());
+    }
+
+    #[test]
+    fn an_endpoint_with_credentials_is_refused_and_not_shown() {
+        for endpoint in ["http://me:secret@c:4318", "https://secret@c/v1/traces?a", "me:secret@c:4318"] {
+            for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+                let error = read(&[(name, endpoint)]).unwrap_err();
+                assert!(error.starts_with(&format!("{name}: ")) && !error.contains("secret"), "{error}");
+            }
+        }
+        assert!(read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/of@team?to=a@b")]).is_ok());
     }
 }
