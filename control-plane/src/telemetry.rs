@@ -13,6 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
@@ -20,6 +21,7 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use self::http::OnRuntime;
@@ -56,17 +58,9 @@ pub enum TelemetryError {
 impl Telemetry {
     /// Starts what the environment asks for. Must be called on a runtime.
     pub fn start() -> Result<Self, TelemetryError> {
-        let settings = Settings::read(|name| std::env::var(name).ok())?;
-        let resource = || {
-            // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before this.
-            let resource = Resource::builder();
-            let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
-                Some(_) => resource,
-                None => resource.with_service_name("spillway"),
-            };
-            let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-            resource.with_attribute(version).build()
-        };
+        let variable = |name: &str| std::env::var(name).ok();
+        let settings = Settings::read(variable)?;
+        let resource = resource(variable, Box::new(EnvResourceDetector::new()));
         let http = OnRuntime::current();
         let mut telemetry = Self::default();
         if let Some(Delivery { protocol, timeout }) = settings.traces {
@@ -79,7 +73,7 @@ impl Telemetry {
                     .with_http_client(http.within(timeout))
                     .build()?,
             };
-            let provider = SdkTracerProvider::builder().with_resource(resource());
+            let provider = SdkTracerProvider::builder().with_resource(resource.clone());
             let provider = provider.with_batch_exporter(exporter).build();
             opentelemetry::global::set_tracer_provider(provider.clone());
             telemetry.traces = Some(provider);
@@ -94,7 +88,7 @@ impl Telemetry {
                     .with_http_client(http.within(timeout))
                     .build()?,
             };
-            let provider = SdkMeterProvider::builder().with_resource(resource());
+            let provider = SdkMeterProvider::builder().with_resource(resource.clone());
             telemetry.metrics = Some(provider.with_periodic_exporter(exporter).build());
         }
         if let Some(Delivery { protocol, timeout }) = settings.logs {
@@ -107,7 +101,7 @@ impl Telemetry {
                     .with_http_client(http.within(timeout))
                     .build()?,
             };
-            let provider = SdkLoggerProvider::builder().with_resource(resource());
+            let provider = SdkLoggerProvider::builder().with_resource(resource.clone());
             telemetry.logs = Some(provider.with_batch_exporter(exporter).build());
         }
         Ok(telemetry)
@@ -143,5 +137,53 @@ impl Telemetry {
         if flushing.is_err() || waited.recv_timeout(FLUSH_TIMEOUT).unwrap_or(true) {
             eprintln!("the last telemetry was not delivered");
         }
+    }
+}
+
+/// Who exports. What the environment says about it comes before what is known here.
+fn resource(variable: impl Fn(&str) -> Option<String>, environment: Box<dyn ResourceDetector>) -> Resource {
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let known = Resource::builder_empty().with_service_name("spillway").with_attribute(version);
+    let resource = known.with_detectors(&[Box::new(TelemetryResourceDetector), environment]);
+    match variable("OTEL_SERVICE_NAME").filter(|name| !name.is_empty()) {
+        Some(name) => resource.with_service_name(name).build(),
+        None => resource.build(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::Key;
+
+    use super::*;
+
+    /// What `OTEL_RESOURCE_ATTRIBUTES` says.
+    struct Attributes(&'static [(&'static str, &'static str)]);
+
+    impl ResourceDetector for Attributes {
+        fn detect(&self) -> Resource {
+            let attributes = self.0.iter().map(|(key, value)| KeyValue::new(*key, *value));
+            Resource::builder_empty().with_attributes(attributes).build()
+        }
+    }
+
+    fn who(name: Option<&str>, attributes: &'static [(&'static str, &'static str)]) -> (String, String) {
+        let variable = |of: &str| name.filter(|_| of == "OTEL_SERVICE_NAME").map(str::to_owned);
+        let resource = resource(variable, Box::new(Attributes(attributes)));
+        assert!(resource.get(&Key::new("telemetry.sdk.name")).is_some());
+        let get = |key: &'static str| resource.get(&Key::new(key)).unwrap().to_string();
+        (get("service.name"), get("service.version"))
+    }
+
+    #[test]
+    fn the_environment_says_who_this_is() {
+        let version = env!("CARGO_PKG_VERSION");
+        let is = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        assert_eq!(who(None, &[]), is("spillway", version));
+        assert_eq!(who(Some(""), &[]), is("spillway", version));
+        let named = &[("service.name", "edge"), ("service.version", "9")];
+        assert_eq!(who(None, named), is("edge", "9"));
+        assert_eq!(who(Some(""), named), is("edge", "9"));
+        assert_eq!(who(Some("other"), named), is("other", "9"));
     }
 }

@@ -13,18 +13,10 @@ use crate::world::{TO_ALPHA, World};
 const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 const LISTENERS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
-/// A world whose control plane tells everything to a collector, and its Envoy is connected to it.
-fn told(scene: &Scene, sink: &Sink, protocol: &str) -> Result<World> {
+/// A world whose control plane is told by these variables where a collector is, and its Envoy is connected to it.
+fn told(scene: &Scene, variables: &[(&str, &str)]) -> Result<World> {
     let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA)])?;
-    let endpoint = format!("http://{}", sink.address());
-    world.control_plane.restart_in(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-        ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
-    ])?;
+    world.control_plane.restart_in(variables)?;
     wait::until("the proxy to be back", || {
         let status = world.control_plane.command(&["status", "-o", "json"])?;
         let status: Value = serde_json::from_slice(&status.stdout)?;
@@ -37,7 +29,17 @@ fn told(scene: &Scene, sink: &Sink, protocol: &str) -> Result<World> {
 fn a_change_is_told(protocol: &str) -> Result<()> {
     Scene::play(|scene| {
         let sink = Sink::start()?;
-        let mut world = told(scene, &sink, protocol)?;
+        let endpoint = format!("http://{}", sink.address());
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=edge-control,deployment.environment=test"),
+            ("OTEL_SERVICE_NAME", ""),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+        ];
+        let mut world = told(scene, &variables)?;
         world.documents.edit("routes.yaml", &["{name: alpha}"], &["{name: beta}"])?;
         world.until("the edit", "/", |answer| answer.header("x-upstream") == Some("beta"))?;
         wait::until("the trace of the edit", || {
@@ -56,7 +58,7 @@ fn a_change_is_told(protocol: &str) -> Result<()> {
                 (snapshot.name.as_str(), edit.name.as_str()) == ("snapshot", "edit"),
                 "{snapshot:?} {edit:?}"
             );
-            ensure!(edit.parent.is_empty() && edit.service == "spillway", "{edit:?}");
+            ensure!(edit.parent.is_empty() && edit.service == "edge-control", "{edit:?}");
             ensure!([push, snapshot, revision].iter().all(|span| span.trace == edit.trace), "other traces");
             ensure!(edit.took >= revision.took, "{edit:?} {revision:?}");
             let line =
