@@ -11,7 +11,7 @@ pub mod trace;
 
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
@@ -19,6 +19,7 @@ use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector, TelemetryResourceDetector};
@@ -28,6 +29,7 @@ use self::http::OnRuntime;
 use self::settings::{Delivery, Protocol, Settings};
 use crate::admin::Admin;
 
+pub use self::metrics::Observed;
 pub use self::settings::SettingsError;
 
 /// How long the last spans, figures and lines may take to be delivered when the process ends.
@@ -112,32 +114,42 @@ impl Telemetry {
         self.logs.as_ref().map(OpenTelemetryTracingBridge::new)
     }
 
-    /// Exports what is counted, if figures are exported, for as long as this is there.
-    pub fn observe(&self, admin: &Arc<Admin>) {
-        if let Some(provider) = &self.metrics {
-            metrics::observe(provider, admin);
-        }
+    /// Exports what is counted, if figures are exported: as it is while what is returned is there, and then as it was at the end.
+    pub fn observe(&self, admin: Arc<Admin>) -> Option<Observed> {
+        self.metrics.as_ref().map(|provider| metrics::observe(provider, admin))
     }
 
     /// Delivers what has not been delivered yet. Blocks, but not for ever. The runtime must still be there.
     pub fn end(self) {
         let Self { traces, metrics, logs } = self;
-        if traces.is_none() && metrics.is_none() && logs.is_none() {
-            return;
-        }
-        let (done, waited) = mpsc::channel();
-        // A thread, because not all of these keep a time limit; it ends with the process.
-        let flushing = thread::Builder::new().name("flush".into()).spawn(move || {
-            let traces = traces.map(|provider| provider.shutdown());
-            let metrics = metrics.map(|provider| provider.shutdown());
-            let logs = logs.map(|provider| provider.shutdown());
-            let failed = [traces, metrics, logs].into_iter().flatten().any(|outcome| outcome.is_err());
-            let _ = done.send(failed);
-        });
-        if flushing.is_err() || waited.recv_timeout(FLUSH_TIMEOUT).unwrap_or(true) {
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        let shutdowns: [Option<Shutdown>; 3] = [
+            traces.map(|provider| Box::new(move || provider.shutdown()) as Shutdown),
+            metrics.map(|provider| Box::new(move || provider.shutdown()) as Shutdown),
+            logs.map(|provider| Box::new(move || provider.shutdown()) as Shutdown),
+        ];
+        // Side by side, or a collector that takes no traces would cost the metrics and the logs too. In threads, because not all of these
+        // keep a time limit; they end with the process.
+        let flushed: Vec<_> = shutdowns.into_iter().flatten().map(flush).collect();
+        let is_lost = |flushed: &mpsc::Receiver<bool>| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            !flushed.recv_timeout(left).unwrap_or(false)
+        };
+        // All of them are waited for, also when the first is lost.
+        if flushed.iter().filter(|flushed| is_lost(flushed)).count() > 0 {
             eprintln!("the last telemetry was not delivered");
         }
     }
+}
+
+/// Ends an exporter, once it has delivered what it has.
+type Shutdown = Box<dyn FnOnce() -> OTelSdkResult + Send>;
+
+/// Tells whether everything has been delivered. Nothing is told where there is no thread for it.
+fn flush(shutdown: Shutdown) -> mpsc::Receiver<bool> {
+    let (done, flushed) = mpsc::channel();
+    drop(thread::Builder::new().name("flush".into()).spawn(move || done.send(shutdown().is_ok())));
+    flushed
 }
 
 /// Who exports. What the environment says about it comes before what is known here.

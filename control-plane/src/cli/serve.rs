@@ -122,8 +122,7 @@ impl Serve {
         let loads = Arc::clone(&context.loads);
         let clients = Arc::clone(&context.clients);
         let admin = Admin { store, cache, fleets, clients, loads, shutdown: shutdown.clone() };
-        let observed = Arc::new(admin.clone());
-        telemetry.observe(&observed);
+        let observed = telemetry.observe(Arc::new(admin.clone()));
         let mut servers = JoinSet::new();
         servers.spawn(xds);
         servers.spawn(admin_port.serve(admin, &mut tasks)?);
@@ -133,9 +132,9 @@ impl Serve {
             Some(ended) = servers.join_next() => ended.context("serving").flatten(),
         };
         shutdown.cancel();
-        drop(observed);
         let all = async {
             while servers.join_next().await.is_some() {}
+            drop(observed);
             while tasks.join_next().await.is_some() {}
         };
         if tokio::time::timeout(longest, all).await.is_err() {

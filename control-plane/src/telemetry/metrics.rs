@@ -1,6 +1,6 @@
 //! The metrics of `/metrics`, exported.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -22,18 +22,43 @@ struct Reading {
     last: Mutex<Option<(Instant, Arc<Families>)>>,
 }
 
+/// Keeps alive what figures are read from. They are read for the last time when this is dropped, and stay like that.
+#[must_use]
+pub struct Observed {
+    admin: Arc<Admin>,
+    reading: Arc<Reading>,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.reading.read_now(&self.admin);
+    }
+}
+
 impl Reading {
     fn read(&self) -> Arc<Families> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some((at, families)) if at.elapsed() < FRESH => Arc::clone(families),
-            _ => {
-                let read = self.admin.upgrade().map(|admin| families(&admin));
-                let families = Arc::new(read.unwrap_or_default());
-                *last = Some((Instant::now(), Arc::clone(&families)));
-                families
-            }
+        let last = self.last();
+        match (&*last, self.admin.upgrade()) {
+            (Some((at, families)), _) if at.elapsed() < FRESH => Arc::clone(families),
+            (_, Some(admin)) => Self::renew(last, &admin),
+            (Some((_, families)), None) => Arc::clone(families),
+            (None, None) => Arc::default(),
         }
+    }
+
+    fn read_now(&self, admin: &Admin) {
+        drop(Self::renew(self.last(), admin));
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, Arc<Families>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever else asks meanwhile waits for this instead of reading too.
+    fn renew(mut last: MutexGuard<'_, Option<(Instant, Arc<Families>)>>, admin: &Admin) -> Arc<Families> {
+        let families = Arc::new(families(admin));
+        *last = Some((Instant::now(), Arc::clone(&families)));
+        families
     }
 
     fn observe(&self, name: &str, instrument: &dyn AsyncInstrument<f64>) {
@@ -52,9 +77,9 @@ fn attributes(labels: &[(&'static str, String)]) -> Vec<KeyValue> {
 }
 
 /// Exports them under the same names.
-pub(super) fn observe(provider: &SdkMeterProvider, admin: &Arc<Admin>) {
+pub(super) fn observe(provider: &SdkMeterProvider, admin: Arc<Admin>) -> Observed {
     let meter = provider.meter("spillway");
-    let reading = Arc::new(Reading { admin: Arc::downgrade(admin), last: Mutex::default() });
+    let reading = Arc::new(Reading { admin: Arc::downgrade(&admin), last: Mutex::default() });
     for family in &reading.read().0 {
         let (name, reading) = (family.name, Arc::clone(&reading));
         match family.sort {
@@ -85,4 +110,5 @@ pub(super) fn observe(provider: &SdkMeterProvider, admin: &Arc<Admin>) {
             }
         }
     }
+    Observed { admin, reading }
 }

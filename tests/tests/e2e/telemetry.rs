@@ -1,5 +1,7 @@
 //! OpenTelemetry: what the control plane tells a collector.
 
+use std::net::TcpListener;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use spillway_tests::otlp::Sink;
@@ -121,4 +123,37 @@ fn a_change_is_one_trace_with_metrics_and_logs_over_grpc() -> Result<()> {
 #[test]
 fn a_change_is_one_trace_with_metrics_and_logs_over_http() -> Result<()> {
     a_change_is_told("http/protobuf")
+}
+
+#[test]
+fn the_last_figures_and_lines_arrive_although_nobody_takes_the_traces() -> Result<()> {
+    Scene::play(|scene| {
+        let sink = Sink::start()?;
+        // Connections to it are made, and nobody answers.
+        let silent = TcpListener::bind("127.0.0.1:0")?;
+        let endpoint = format!("http://{}", sink.address());
+        let traces = format!("http://{}/v1/traces", silent.local_addr()?);
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &traces),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "3600000"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
+        ];
+        let mut world = told(scene, &variables)?;
+        world.documents.edit("routes.yaml", &["{name: alpha}"], &["{name: beta}"])?;
+        world.until("the edit", "/", |answer| answer.header("x-upstream") == Some("beta"))?;
+        ensure!(sink.received().metrics.is_empty(), "too early");
+
+        let status = world.control_plane.process()?.terminate()?;
+        let output = world.control_plane.output();
+        ensure!(status.success() && output.contains("the last telemetry was not delivered"), "{status}");
+        let received = sink.received();
+        for name in ["spillway_snapshot_resources", "spillway_pushes_total", "spillway_ack_seconds"] {
+            let points = received.metrics.get(name).with_context(|| format!("no {name}"))?;
+            ensure!(points.iter().any(|(_, value)| *value > 0.0), "{name}: {points:?}");
+        }
+        ensure!(received.lines.iter().any(|line| line.text == "stopping"), "{:?}", received.lines);
+        Ok(())
+    })
 }
