@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
-use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
@@ -34,6 +34,9 @@ pub use self::settings::SettingsError;
 
 /// How long the last spans, figures and lines may take to be delivered when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The fields of spans that log events in them are exported with: who the proxy is, or which request it was.
+const SPAN_FIELDS: [&str; 4] = ["node", "fleet", "id", "variant"];
 
 /// Turns log events into OpenTelemetry's.
 pub type LogLayer = OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>;
@@ -111,7 +114,10 @@ impl Telemetry {
 
     /// For log events, if they are exported.
     pub fn log_layer(&self) -> Option<LogLayer> {
-        self.logs.as_ref().map(OpenTelemetryTracingBridge::new)
+        let fields = || TracingSpanAttributes::allowlist(SPAN_FIELDS);
+        let bridge =
+            |provider| OpenTelemetryTracingBridge::builder(provider).with_tracing_span_attributes(fields());
+        self.logs.as_ref().map(|provider| bridge(provider).build())
     }
 
     /// Exports what is counted, if figures are exported: as it is while what is returned is there, and then as it was at the end.

@@ -102,6 +102,10 @@ fn a_change_is_told(protocol: &str) -> Result<()> {
             let line = received.lines.iter().find(|line| refused(&line.text));
             let line = line.with_context(|| format!("{:?}", received.lines))?;
             ensure!(line.trace == push.trace, "{line:?} {push:?}");
+            for (of_line, of_push) in [("node", "spillway.node"), ("fleet", "spillway.fleet")] {
+                let who = line.attributes.get(of_line).with_context(|| format!("{line:?}"))?;
+                ensure!(push.attributes.get(of_push) == Some(who), "{line:?} {push:?}");
+            }
             Ok(())
         })?;
 
