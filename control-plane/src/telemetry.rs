@@ -94,7 +94,8 @@ impl Telemetry {
                     .build()?,
             };
             let provider = SdkMeterProvider::builder().with_resource(resource.clone());
-            telemetry.metrics = Some(provider.with_periodic_exporter(exporter).build());
+            let provider = provider.with_view(metrics::widen).with_periodic_exporter(exporter);
+            telemetry.metrics = Some(provider.build());
         }
         if let Some(Delivery { protocol, timeout }) = settings.logs {
             let exporter = LogExporter::builder();

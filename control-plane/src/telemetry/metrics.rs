@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, MeterProvider as _};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, SdkMeterProvider, Stream};
 
 use crate::admin::Admin;
 use crate::admin::metrics::families;
@@ -14,6 +14,10 @@ use crate::histogram::BOUNDS;
 
 /// The callbacks of one export come right after one another, and all of them look at what was read once.
 const FRESH: Duration = Duration::from_millis(500);
+
+/// At most so many samples of a gauge are exported; those of others are one number, without labels. The library makes room for all of
+/// them at once, two megabytes for each gauge, of which the system hands out what is used.
+const MAX_SAMPLES: usize = 50_000;
 
 /// What was read last.
 struct Reading {
@@ -76,6 +80,13 @@ fn attributes(labels: &[(&'static str, String)]) -> Vec<KeyValue> {
     labels.iter().map(|(label, value)| KeyValue::new(*label, value.clone())).collect()
 }
 
+/// Makes room for the samples of gauges: there are some for each fleet and each certificate, and by default those after 2,000 would be
+/// thrown together.
+pub(super) fn widen(instrument: &Instrument) -> Option<Stream> {
+    let is_gauge = instrument.kind() == InstrumentKind::ObservableGauge;
+    is_gauge.then(|| Stream::builder().with_cardinality_limit(MAX_SAMPLES).build().ok()).flatten()
+}
+
 /// Exports them under the same names.
 pub(super) fn observe(provider: &SdkMeterProvider, admin: Arc<Admin>) -> Observed {
     let meter = provider.meter("spillway");
@@ -111,4 +122,58 @@ pub(super) fn observe(provider: &SdkMeterProvider, admin: Arc<Admin>) -> Observe
         }
     }
     Observed { admin, reading }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_sdk::Resource;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::metrics::Temporality;
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
+    use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+
+    use super::*;
+
+    /// Counts the samples of an export.
+    struct Count(Arc<Mutex<usize>>);
+
+    impl PushMetricExporter for Count {
+        async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+            let metrics = metrics.scope_metrics().flat_map(ScopeMetrics::metrics);
+            let samples = metrics.map(|metric| match metric.data() {
+                AggregatedMetrics::F64(MetricData::Gauge(gauge)) => gauge.data_points().count(),
+                other => panic!("{other:?}"),
+            });
+            *self.0.lock().unwrap() = samples.sum();
+            Ok(())
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn temporality(&self) -> Temporality {
+            Temporality::Cumulative
+        }
+    }
+
+    #[test]
+    fn samples_of_many_fleets_are_not_thrown_together() {
+        let exported = Arc::<Mutex<usize>>::default();
+        let provider = SdkMeterProvider::builder().with_resource(Resource::builder_empty().build());
+        let provider = provider.with_view(widen).with_periodic_exporter(Count(Arc::clone(&exported))).build();
+        let observe = |instrument: &dyn AsyncInstrument<f64>| {
+            for fleet in 0..3000 {
+                instrument.observe(1.0, &attributes(&[("fleet", fleet.to_string())]));
+            }
+        };
+        let meter = provider.meter("spillway");
+        let _gauge = meter.f64_observable_gauge("spillway_proxies").with_callback(observe).build();
+        provider.shutdown().unwrap();
+        assert_eq!(*exported.lock().unwrap(), 3000);
+    }
 }
