@@ -15,13 +15,13 @@ mod telling;
 /// What is started by `docker compose up` alone has to fit into so much.
 const MEMORY_MIB: u64 = 4096;
 
-/// As docker-compose reads the file: references resolved, paths absolute.
+/// What the file says, which docker-compose has found to be valid.
 fn services() -> Result<BTreeMap<String, Value>> {
     let compose = Program::find("docker-compose", "docker-compose", "DOCKER_COMPOSE_BIN")?;
     let file = artifacts::workspace().join("docker-compose.yml");
-    let output = compose.command().arg("--file").arg(file).arg("config").output()?;
+    let output = compose.command().arg("--file").arg(&file).args(["config", "--quiet"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut whole: BTreeMap<String, Value> = serde_saphyr::from_str(&String::from_utf8(output.stdout)?)?;
+    let mut whole: BTreeMap<String, Value> = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
     Ok(serde_json::from_value(whole.remove("services").context("no services")?)?)
 }
 
@@ -74,6 +74,19 @@ fn containers_are_pinned_confined_and_small() -> Result<()> {
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(alone, BTreeSet::from(["control-plane", "envoy-1", "envoy-2", "load", "upstreams"]));
+    Ok(())
+}
+
+#[test]
+fn images_are_built_on_pinned_ones() -> Result<()> {
+    let file = std::fs::read_to_string(artifacts::workspace().join("deploy/Dockerfile"))?;
+    let bases: Vec<_> =
+        file.lines().filter_map(|line| line.strip_prefix("FROM ")?.split(' ').next()).collect();
+    let pinned: Vec<_> = bases.iter().filter_map(|base| base.split_once(':')).collect();
+    ensure!(pinned.len() == 2, "{bases:?}");
+    for (image, tag) in pinned {
+        ensure!(tag.contains(|c: char| c.is_ascii_digit()), "{image}:{tag} is not pinned");
+    }
     Ok(())
 }
 

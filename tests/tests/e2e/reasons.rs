@@ -1,6 +1,5 @@
 //! One decision, and everywhere it is told: response header, response code details, access log and metrics.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +9,7 @@ use spillway_tests::load::Load;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
-use crate::text::{document, site};
+use crate::text::{document, guarded, site};
 use crate::world::World;
 
 /// Kind, its field, a rule that rejects sooner or later where the upstream is slow and fails, and the status.
@@ -43,16 +42,10 @@ fn a_decision_is_told_everywhere_in_the_same_words() -> Result<()> {
         let (mut rules, mut policies) = (String::new(), String::new());
         for (kind, field, rule, _) in RULES {
             for mode in ["enforce", "shadow"] {
-                let name = format!("{kind}-{mode}");
-                writeln!(
-                    rules,
-                    "- {{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: alpha}}]}}"
-                )?;
-                let spec = format!(
-                    "targetRefs: [{{kind: Route, name: site, sectionName: {name}}}]\n\
-                     {field}: [{{name: rule, {rule}, mode: {mode}}}]"
-                );
-                write!(policies, "---\n{}", document("TrafficPolicy", &name, &spec))?;
+                let limits = format!("{field}: [{{name: rule, {rule}, mode: {mode}}}]");
+                let (rule, policy) = guarded(&format!("{kind}-{mode}"), &limits);
+                rules += &rule;
+                policies += &policy;
             }
         }
         rules += "- {name: all, backendRefs: [{name: beta}]}";

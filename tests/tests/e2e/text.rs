@@ -22,6 +22,16 @@ pub(crate) fn care(rules: &str) -> String {
     document("TrafficPolicy", "care", &format!("targetRefs: [{{kind: Route, name: site}}]\n{rules}"))
 }
 
+/// A rule of the Route `site` for the path of its name, which leads to alpha; and a policy of that name, aimed at it alone, behind a separator. `limits` are
+/// lines of the policy's spec without indentation.
+pub(crate) fn guarded(name: &str, limits: &str) -> (String, String) {
+    let rule = format!(
+        "- {{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: alpha}}]}}\n"
+    );
+    let target = format!("targetRefs: [{{kind: Route, name: site, sectionName: {name}}}]");
+    (rule, format!("---\n{}", document("TrafficPolicy", name, &format!("{target}\n{limits}"))))
+}
+
 /// A document; `spec` is written without indentation.
 pub(crate) fn document(kind: &str, name: &str, spec: &str) -> String {
     let spec = spec.trim_end().replace('\n', "\n  ");

@@ -3,7 +3,6 @@
 //! The product has no way to be broken, so the tests break their own copies of the module: in one, whatever has forty headers or more executes an
 //! `unreachable` before the filter's own code; in the other, every call for shared data is refused.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -18,7 +17,7 @@ use spillway_tests::wait;
 use walrus::ir::BinaryOp;
 use walrus::{ExportItem, FunctionBuilder, Module, ValType};
 
-use crate::text::{TO_ALPHA, care, document, site};
+use crate::text::{TO_ALPHA, care, guarded, site};
 use crate::world::World;
 
 /// Requests in the tests have some ten headers; Envoy lets a hundred through.
@@ -153,6 +152,14 @@ fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
             Ok(())
         })?;
 
+        // Whoever watches learns of it: this is what the alert looks at.
+        let metrics = world.envoy.prometheus()?;
+        let rebuilt = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("envoy_wasm_spillway_edge_vm_reload_success{}"));
+        let rebuilt: u64 = rebuilt.context("no metric of rebuilt VMs")?.trim().parse()?;
+        ensure!(rebuilt > 0, "no VM was rebuilt");
+
         // What was spent is spent: limits are in the host.
         let answer = world.get("/", &spent)?;
         assert_eq!(
@@ -189,16 +196,10 @@ fn each_rule_says_what_a_store_that_does_not_answer_means() -> Result<()> {
         let mut policies = String::new();
         for (kind, field, rule) in RULES {
             for says in ["allow", "deny"] {
-                let name = format!("{kind}-{says}");
-                writeln!(
-                    rules,
-                    "- {{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: alpha}}]}}"
-                )?;
-                let spec = format!(
-                    "targetRefs: [{{kind: Route, name: site, sectionName: {name}}}]\n\
-                     {field}: [{{name: rule, {rule}, onFailure: {says}}}]"
-                );
-                write!(policies, "---\n{}", document("TrafficPolicy", &name, &spec))?;
+                let limits = format!("{field}: [{{name: rule, {rule}, onFailure: {says}}}]");
+                let (rule, policy) = guarded(&format!("{kind}-{says}"), &limits);
+                rules += &rule;
+                policies += &policy;
             }
         }
         let mut world = World::start(scene, &[("documents.yaml", &format!("{}{policies}", site(&rules)))])?;

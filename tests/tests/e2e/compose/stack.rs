@@ -133,8 +133,10 @@ impl Stack {
             let here = self.folder.join(name).join(inside.trim_start_matches('/'));
             mounts.push((inside.to_owned(), here));
             let Some((inside, here)) = mounts.last() else { continue };
-            if source.starts_with('/') {
-                self.copy(name, Path::new(source), here).with_context(|| format!("{source} in {inside}"))?;
+            if let Some(source) = source.strip_prefix("./") {
+                let source = artifacts::workspace().join(source);
+                self.copy(name, &source, here)
+                    .with_context(|| format!("{} in {inside}", source.display()))?;
             } else {
                 fs::create_dir_all(here)?;
             }

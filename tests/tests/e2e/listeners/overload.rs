@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,6 +12,27 @@ use spillway_tests::wait;
 
 use super::{ask, connect};
 use crate::world::{TO_ALPHA, World};
+
+/// A flood that ends with the test, however that ends.
+struct Flood(Option<Child>);
+
+impl Flood {
+    /// What the program says when it is done.
+    fn told(mut self) -> Result<String> {
+        let child = self.0.take().context("it was asked before")?;
+        Ok(String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned())
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
 
 fn stat(world: &World, name: &str) -> Result<u64> {
     world.envoy.stat(&format!("overload.envoy.{name}"))
@@ -89,6 +110,7 @@ fn a_proxy_whose_memory_fills_up_sheds_requests_and_comes_back() -> Result<()> {
                 .arg(world.url("/"))
                 .stdout(Stdio::piped())
                 .spawn()?;
+            let flood = Flood(Some(flood));
             wait::until("overload", || {
                 ensure!(stat(&world, "overload_actions.stop_accepting_requests.active")? == 1);
                 Ok(())
@@ -101,7 +123,7 @@ fn a_proxy_whose_memory_fills_up_sheds_requests_and_comes_back() -> Result<()> {
             let answer = under_way.join().ok().context("the client broke")??;
             ensure!(answer.starts_with("HTTP/1.1 200"), "what was under way ended with {answer:?}");
             let pressure = stat(&world, "resource_monitors.fixed_heap.pressure")?;
-            let told = String::from_utf8_lossy(&flood.wait_with_output()?.stdout).into_owned();
+            let told = flood.told()?;
             let counts = told.lines().find(|line| line.starts_with("requests: ")).context("no counts")?;
             println!("{counts}; the heap was full to {pressure} %");
             // Every request of the flood has an answer: some of the upstream, some a 503.
