@@ -4,9 +4,12 @@ mod key;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Included, Unbounded};
 
 use super::PathSegment::{Field, Index};
-use super::{Configuration, KeyPart, NamedPart, PathSegment, Policy, Priority, Problem, Scope};
+use super::{
+    Configuration, KeyAlternative, KeyPart, NamedPart, PathSegment, Policy, Priority, Problem, Scope,
+};
 use crate::degrade::MOST;
 
 /// Collects problems below a place.
@@ -55,6 +58,11 @@ impl Configuration {
         let mut names = BTreeSet::new();
         let mut keyed: BTreeMap<Option<&Scope>, &str> = BTreeMap::new();
         let mut prioritised: BTreeMap<Option<&Scope>, &str> = BTreeMap::new();
+        let all_keyed = Aimed::of(&self.policies, |policy| {
+            let route_key = policy.route_key.as_slice();
+            (!route_key.is_empty()).then_some(route_key)
+        });
+        let all_prioritised = Aimed::of(&self.policies, |policy| policy.priority.as_ref());
         report.each("policies", &self.policies, |report, policy| {
             check_policy(report, policy);
             if !names.insert(policy.name.as_str()) {
@@ -82,40 +90,33 @@ impl Configuration {
                     }
                 }
             }
-            self.check_route_key_parts(report, policy);
-            self.check_levels(report, policy);
+            Self::check_route_key_parts(report, policy, &all_keyed);
+            Self::check_levels(report, policy, &all_prioritised);
         });
         report.problems
     }
 
     /// A level that is shed must be one that a request can have.
-    fn check_levels(&self, report: &mut Report, policy: &Policy) {
-        let meets =
-            |other: &&Policy| scopes(other).any(|theirs| scopes(policy).any(|ours| can_meet(ours, theirs)));
-        let priorities: Vec<&Priority> =
-            self.policies.iter().filter(meets).filter_map(|other| other.priority.as_ref()).collect();
+    fn check_levels(report: &mut Report, policy: &Policy, prioritised: &Aimed<'_, Priority>) {
         report.each("degrade", &policy.degrade, |report, rule| {
             report.each("shed", &rule.shed, |report, level| {
-                if !priorities.iter().any(|priority| priority.levels.contains(level)) {
+                let has = |priority: &Priority| priority.levels.contains(level);
+                if !prioritised.meeting(policy).any(has) {
                     report.add(format!("no priority that applies to the same traffic has a level {level:?}"));
                 }
             });
         });
     }
 
-    fn check_route_key_parts(&self, report: &mut Report, policy: &Policy) {
+    fn check_route_key_parts(report: &mut Report, policy: &Policy, keyed: &Aimed<'_, [KeyAlternative]>) {
         if !policy.route_key.is_empty() {
             return;
         }
-        let available = || {
-            let with_key = self.policies.iter().filter(|other| !other.route_key.is_empty());
-            with_key.flat_map(scopes).any(|theirs| scopes(policy).any(|ours| can_meet(ours, theirs)))
-        };
         let keys = (policy.rate_limits.iter().map(|rule| &rule.key))
             .chain(policy.circuit_breakers.iter().map(|rule| &rule.key))
             .chain(policy.concurrency.iter().map(|rule| &rule.key));
         let uses = |key: &Vec<KeyPart>| key.contains(&KeyPart::Named(NamedPart::RouteKey));
-        if !keys.into_iter().any(uses) || available() {
+        if !keys.into_iter().any(uses) || keyed.meeting(policy).next().is_some() {
             return;
         }
         let check = |report: &mut Report, key: &'_ [KeyPart]| {
@@ -145,6 +146,47 @@ impl Policy {
 fn scopes(policy: &Policy) -> impl Iterator<Item = Option<&Scope>> {
     let everything = policy.applies_to.is_empty().then_some(None);
     everything.into_iter().chain(policy.applies_to.iter().map(Some))
+}
+
+/// What some policies have, by what they apply to. Ten thousand policies are mostly aimed at a route each, and those are found without asking all.
+struct Aimed<'p, T: ?Sized> {
+    routes: BTreeMap<&'p str, Vec<&'p T>>,
+    elsewhere: Vec<(Option<&'p Scope>, &'p T)>,
+}
+
+impl<'p, T: ?Sized> Aimed<'p, T> {
+    fn of(policies: &'p [Policy], has: impl Fn(&'p Policy) -> Option<&'p T>) -> Self {
+        let mut aimed = Self { routes: BTreeMap::new(), elsewhere: Vec::new() };
+        for policy in policies {
+            let Some(thing) = has(policy) else { continue };
+            for scope in scopes(policy) {
+                match scope {
+                    Some(Scope::Route(route)) => aimed.routes.entry(route).or_default().push(thing),
+                    _ => aimed.elsewhere.push((scope, thing)),
+                }
+            }
+        }
+        aimed
+    }
+
+    /// What can apply to a request that `policy` applies to; the same may come more than once.
+    fn meeting(&self, policy: &'p Policy) -> impl Iterator<Item = &'p T> {
+        scopes(policy).flat_map(move |ours| {
+            let elsewhere = self.elsewhere.iter().filter(move |(theirs, _)| can_meet(ours, *theirs));
+            // Names that begin with a prefix stand together.
+            let (first, last) = match ours {
+                Some(Scope::Route(name)) => (Included(name.as_str()), Included(name.as_str())),
+                Some(Scope::RoutePrefix(prefix)) => (Included(prefix.as_str()), Unbounded),
+                Some(Scope::FilterChain(_)) | None => (Unbounded, Unbounded),
+            };
+            let begins = move |name: &str| match ours {
+                Some(Scope::RoutePrefix(prefix)) => name.starts_with(prefix.as_str()),
+                _ => true,
+            };
+            let met = self.routes.range::<str, _>((first, last)).take_while(move |(name, _)| begins(name));
+            elsewhere.map(|(_, thing)| *thing).chain(met.flat_map(|(_, things)| things.iter().copied()))
+        })
+    }
 }
 
 /// Whether some request can be in both.

@@ -1,3 +1,4 @@
+mod meeting;
 mod rules;
 
 use serde_json::{Value, json};
