@@ -8,6 +8,9 @@
 //! is five milliseconds' worth of tokens and never more than a hundredth of the burst (0 where that is less than two tokens). A key's first request in a while takes no lease. Slow
 //! buckets and those whose rule tells clients what is left have none and are exact.
 //!
+//! A bucket that is empty stays so until enough has flowed in, however many others ask: a worker that refused a request remembers what it saw for fifty milliseconds and
+//! refuses others without asking the store. Tokens that another worker puts back in that time are seen when it is over.
+//!
 //! A key with an override has a bucket of its own, outside the table. It is full when the override is made, and the key's place in the table begins anew when the override is
 //! taken away: such an edit can give one key one burst.
 
@@ -91,6 +94,12 @@ pub(crate) struct Standing {
     pub(crate) remaining: u32,
     /// Nanoseconds until there is one more; 0 where the bucket is full.
     pub(crate) next: u64,
+}
+
+impl Empty {
+    fn of(limit: u32, quota: Quota, level: Level, cost: u32) -> Self {
+        Self { wait: quota.wait(level, cost), standing: Standing::of(limit, quota, level) }
+    }
 }
 
 impl Standing {

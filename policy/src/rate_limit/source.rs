@@ -1,8 +1,8 @@
 //! Where a limit's tokens come from: buckets in the store, and this worker's leases on them.
 
 use super::buckets::{Buckets, Terms, WAYS};
-use super::{Claim, Empty, From, Standing};
-use crate::quota::Quota;
+use super::{Claim, Empty, From};
+use crate::quota::{Level, Quota};
 use crate::remembered::Remembered;
 use crate::store::{CasError, Store, StoreError, Version};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
@@ -13,6 +13,9 @@ const LEASE_LIFE: u64 = 10_000_000;
 /// A key takes a lease where this worker has seen it so long ago at most.
 const HOT: u64 = 20_000_000;
 
+/// A bucket that was found empty is not looked at again for so long, unless enough flows in before: whatever others put back or edit in the meantime is seen that much later.
+const EMPTY: u64 = 50_000_000;
+
 /// A table of buckets, or a single one.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -21,6 +24,22 @@ pub(super) struct Source {
     pub(super) table: Table,
     /// What this worker holds; `None` where every request takes from the store.
     leases: Option<Remembered<Lease>>,
+    /// Buckets that did not have enough.
+    empty: Remembered<Seen>,
+}
+
+/// A bucket as it was when somebody was refused, with what this worker had leased of it: it holds at most that and what has flowed in since, but for what other workers put back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    quota: Option<Quota>,
+    level: Level,
+    at: u64,
+}
+
+impl Seen {
+    const fn is_fresh(&self, now: u64) -> bool {
+        self.quota.is_some() && now.abs_diff(self.at) < EMPTY
+    }
 }
 
 /// What was read of the store.
@@ -53,7 +72,8 @@ impl Source {
     /// Without leases where `exact`ness is asked for, or where one would be a single token.
     pub(super) fn new(quota: Quota, revision: u64, table: Table, leases: bool) -> Self {
         let leases = (leases && quota.lease() > 1).then(|| Remembered::new(table.is_keyed()));
-        Self { quota, revision, table, leases }
+        let empty = Remembered::new(table.is_keyed());
+        Self { quota, revision, table, leases, empty }
     }
 
     fn ways(&self) -> usize {
@@ -119,13 +139,27 @@ impl Source {
     where
         S: Store + ?Sized,
     {
+        if let Some(empty) = self.still_empty(limit, slot, cost, access.now) {
+            return Ok(Err(empty));
+        }
         self.read(slot, looked, access)?;
         let buckets = looked.buckets.as_mut().ok_or(StoreError)?;
         let (quota, level) = (buckets.quota(), *buckets.bucket(slot.fingerprint));
-        Ok(match level.take(cost) {
-            Some(_) => Ok(From::Record),
-            None => Err(Empty { wait: quota.wait(level, cost), standing: Standing::of(limit, quota, level) }),
-        })
+        if level.take(cost).is_some() {
+            return Ok(Ok(From::Record));
+        }
+        // Places of buckets that may have filled up since are for the taking; one that is still empty makes way only where there is no more room, and is looked at again then.
+        self.empty.in_the_way(slot, |seen| seen.is_fresh(access.now));
+        self.empty.put(slot, Seen { quota: Some(quota), level, at: access.now });
+        Ok(Err(Empty::of(limit, quota, level, cost)))
+    }
+
+    /// Whether a bucket that was empty a moment ago must still be, whoever else asks for its tokens.
+    fn still_empty(&self, limit: u32, slot: Slot, cost: u32, now: u64) -> Option<Empty> {
+        let seen = self.empty.get(slot).filter(|seen| seen.is_fresh(now))?;
+        let quota = seen.quota?;
+        let level = quota.refill(seen.level, now.saturating_sub(seen.at));
+        level.take(cost).is_none().then(|| Empty::of(limit, quota, level, cost))
     }
 
     /// Takes what was claimed.
@@ -167,8 +201,7 @@ impl Source {
             let lease = if may_lease { quota.lease() } else { 0 };
             let tokens = lease.min(level.whole()).max(cost);
             let Some(rest) = level.take(tokens) else {
-                let standing = Standing::of(limit, quota, *level);
-                return Ok(Err(Empty { wait: quota.wait(*level, cost), standing }));
+                return Ok(Err(Empty::of(limit, quota, *level, cost)));
             };
             *level = rest;
             buckets.encode(access.bytes);

@@ -1,4 +1,5 @@
 mod edits;
+mod empty;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
