@@ -6,6 +6,7 @@
 //! Envoy is not asked to announce streams: that would be a third call into the VM for each request. A stream belongs to the newest configuration of its
 //! plugin's name; only where plugins of several names share the VM does it have to be asked for that name.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -41,6 +42,8 @@ pub struct Filter<H> {
     /// Streams that the sweep under way has not come to.
     unswept: Vec<u32>,
     metrics: Metrics,
+    /// Writes of shared data, since the last tick, that another worker was faster with.
+    conflicts: Cell<u32>,
 }
 
 /// A root context: one configuration at work.
@@ -89,6 +92,7 @@ impl<H: Host> Filter<H> {
             probes: Vec::new(),
             unswept: Vec::new(),
             metrics: Metrics::default(),
+            conflicts: Cell::new(0),
         }
     }
 
@@ -104,8 +108,9 @@ impl<H: Host> Filter<H> {
         if let Some(other) = self.roots.first() {
             engine.join(&other.engine);
         }
+        // One that is configured again is another.
+        self.end_roots(|_, other| other == root);
         self.drop_ended_roots(root);
-        self.roots.retain(|other| other.context != root);
         let name = self.plugin_name();
         if self.roots.iter().any(|other| other.name == name && other.engine.revision() >= engine.revision()) {
             let name = String::from_utf8_lossy(&name);
@@ -158,18 +163,19 @@ impl<H: Host> Filter<H> {
     /// A request has come. Without a configuration it passes.
     pub fn on_request_headers(&mut self, context: u32, end_of_stream: bool) -> Action {
         let root = self.root_of_stream();
-        let Self { host, roots, streams, probes, metrics, .. } = self;
+        let Self { host, roots, streams, probes, metrics, conflicts, .. } = self;
+        let store = &mut SharedData { host, conflicts };
         let Some(root) = root.and_then(|root| roots.get_mut(root)) else {
             metrics.request();
             return Action::Continue;
         };
         if root.engine.announces_key() {
             // The instance behind this one counts the request.
-            return Self::announce_key(host, &mut root.engine);
+            return Self::announce_key(host, &mut root.engine, store);
         }
         metrics.request();
         let request = Request::new(host, root.engine.needs());
-        let decision = root.engine.decide(&request, &mut SharedData(host), host.now());
+        let decision = root.engine.decide(&request, store, host.now());
         let Decision { key, verdict, shadowed, limits } = decision;
         // Without the property the key is not shown; the request is as good as it was. So with the others.
         // One that can't be a header would come back as the proxy's own 503, and count as the upstream's.
@@ -222,9 +228,9 @@ impl<H: Host> Filter<H> {
     }
 
     /// Makes the key a header, by which the proxy chooses the route again.
-    fn announce_key(host: &H, engine: &mut Engine) -> Action {
+    fn announce_key(host: &H, engine: &mut Engine, store: &mut SharedData<'_, H>) -> Action {
         let request = Request::new(host, engine.needs());
-        let decision = engine.decide(&request, &mut SharedData(host), host.now());
+        let decision = engine.decide(&request, store, host.now());
         // A key may be any bytes, and a header may not. No route asks for a key that can't be a header.
         let key = decision.key.filter(|key| is_header_value(key));
         if let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) {
@@ -239,21 +245,35 @@ impl<H: Host> Filter<H> {
         let Some(Stream { root, has_body, admission }) = self.streams.remove(&context) else { return };
         let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
         let outcome = outcome::read(&self.host, has_body, root.engine.needs().latency);
-        root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
+        let store = &mut SharedData { host: &self.host, conflicts: &self.conflicts };
+        root.engine.complete(admission, outcome, store, self.host.now());
         root.report(&self.host, &mut self.metrics);
     }
 
     /// Brings what this worker holds to where all can see it, and looks for what has ended unseen.
     pub fn on_tick(&mut self, root: u32) {
         let now = self.host.now();
-        if let Some(root) = self.roots.iter_mut().find(|other| other.context == root) {
-            root.engine.tick(&mut SharedData(&self.host), now);
-            root.report(&self.host, &mut self.metrics);
+        let Self { host, roots, metrics, conflicts, .. } = self;
+        if let Some(index) = roots.iter().position(|other| other.context == root)
+            && let Some((root, newer)) = roots.get_mut(index..).and_then(<[Root]>::split_first_mut)
+        {
+            let store = &mut SharedData { host, conflicts };
+            root.engine.tick(store, now);
+            root.report(host, metrics);
+            // What an older configuration has still in flight is counted with the rest; its limits are those of the past.
+            let is_newest = newer.iter().all(|newer| newer.name != root.name);
+            root.engine.measure(store, now, |reading| {
+                if is_newest {
+                    metrics.show(&reading, now);
+                }
+            });
             let failures = root.engine.store_failures();
-            self.metrics.store_failures(failures.saturating_sub(root.store_failures));
+            metrics.store_failures(failures.saturating_sub(root.store_failures));
             root.store_failures = failures;
         }
-        self.metrics.flush(&self.host);
+        metrics.store_retries(conflicts.take());
+        metrics.expire(now);
+        metrics.flush(host);
         self.resolve_probes();
         self.sweep_streams();
         self.drop_ended_roots(root);
@@ -261,7 +281,7 @@ impl<H: Host> Filter<H> {
 
     /// A WebSocket or a gRPC stream may last for days: where one is a probe, the beginning of its answer is the result.
     fn resolve_probes(&mut self) {
-        let Self { host, roots, streams, probes, metrics, .. } = self;
+        let Self { host, roots, streams, probes, metrics, conflicts, .. } = self;
         probes.retain(|context| {
             let Some(Stream { root, admission, .. }) = streams.get_mut(context) else { return false };
             let Some(root) = roots.iter_mut().find(|other| other.context == *root) else { return false };
@@ -269,7 +289,7 @@ impl<H: Host> Filter<H> {
                 return false;
             }
             let Some(outcome) = outcome::read_beginning(host) else { return true };
-            root.engine.headers_seen(admission, outcome, &mut SharedData(host), host.now());
+            root.engine.headers_seen(admission, outcome, &mut SharedData { host, conflicts }, host.now());
             root.report(host, metrics);
             false
         });
@@ -292,23 +312,34 @@ impl<H: Host> Filter<H> {
         let Some(Stream { root, admission, .. }) = self.streams.remove(&context) else { return };
         let Some(root) = self.roots.iter_mut().find(|other| other.context == root) else { return };
         let outcome = Outcome { client_gone: true, ..Outcome::default() };
-        root.engine.complete(admission, outcome, &mut SharedData(&self.host), self.host.now());
+        let store = &mut SharedData { host: &self.host, conflicts: &self.conflicts };
+        root.engine.complete(admission, outcome, store, self.host.now());
     }
 
     /// Lets go of root contexts that the host no longer knows. It would say so in `proxy_on_delete`, but then for every stream too.
     fn drop_ended_roots(&mut self, current: u32) {
-        let (host, metrics) = (&self.host, &mut self.metrics);
-        self.roots.retain_mut(|root| {
-            let ended = root.context != current && host.set_effective_context(root.context).is_err();
-            if ended {
-                root.engine.retire(&mut SharedData(host), host.now());
-                root.report(host, metrics);
-            }
-            !ended
-        });
+        self.end_roots(|host, root| root != current && host.set_effective_context(root).is_err());
         // Further calls are about the context that was called again; it exists, or it would not have been.
-        host.set_effective_context(current).ok();
+        self.host.set_effective_context(current).ok();
         self.count_names();
+    }
+
+    /// Lets go of root contexts. Streams that began under one are over, whether or not they said so: otherwise they would be counted as in flight for ever.
+    fn end_roots(&mut self, is_over: impl Fn(&H, u32) -> bool) {
+        let roots = self.roots.iter().map(|root| root.context);
+        let over: Vec<u32> = roots.filter(|root| is_over(&self.host, *root)).collect();
+        if over.is_empty() {
+            return;
+        }
+        let streams = self.streams.iter().filter(|(_, stream)| over.contains(&stream.root));
+        let streams: Vec<u32> = streams.map(|(context, _)| *context).collect();
+        streams.into_iter().for_each(|context| self.forget(context));
+        let Self { host, roots, metrics, conflicts, .. } = self;
+        for root in roots.iter_mut().filter(|root| over.contains(&root.context)) {
+            root.engine.retire(&mut SharedData { host, conflicts }, host.now());
+            root.report(host, metrics);
+        }
+        roots.retain(|root| !over.contains(&root.context));
     }
 }
 

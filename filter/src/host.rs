@@ -60,8 +60,14 @@ pub trait Host {
     /// The counter of this name, made where there is none yet.
     fn define_counter(&self, name: &str) -> Result<Counter, Refused>;
 
+    /// The gauge of this name, which is one for all workers, made where there is none yet.
+    fn define_gauge(&self, name: &str) -> Result<Gauge, Refused>;
+
     /// Adds to a counter; `by` above zero.
     fn increment(&self, counter: Counter, by: u32) -> Result<(), Refused>;
+
+    /// Sets a gauge.
+    fn record(&self, gauge: Gauge, value: u64) -> Result<(), Refused>;
 }
 
 /// The host's answer where it is not "ok", as the ABI numbers them.
@@ -110,6 +116,10 @@ pub enum HeaderMap {
 /// A counter's number in this VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter(pub u32);
+
+/// A gauge's number in this VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauge(pub u32);
 
 /// An answer in place of the upstream's. Envoy turns it into a trailers-only gRPC response by itself where the request is gRPC: the
 /// status is then `grpc_status`, the message the body.

@@ -1,55 +1,103 @@
-//! Counters, collected here and handed to the host in bunches: a request that is counted costs no host call.
+//! Counters and gauges, collected here and handed to the host in bunches: a request that is counted costs no host call.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-use spillway_policy::config::{Configuration, Mode};
-use spillway_policy::engine::{BreakerState, Kind, Reject, Transition};
+use spillway_policy::config::{Configuration, Mode, Policy};
+use spillway_policy::engine::{BreakerState, Kind, Reading, Reject, Transition};
 
-use crate::host::{Counter, Host, Level};
+use crate::host::{Counter, Gauge, Host, Level};
 
 /// The host never forgets a metric, so a configuration that is edited for ever, with new names each time, must find an end.
 const MOST: usize = 4096;
 
-/// What has been counted since the last [`Metrics::flush`], by the metric's name.
+/// A gauge that was not shown for so long is that of a rule that is no more.
+const STALE: u64 = 10_000_000_000;
+
+/// The level of requests that have none.
+const ALL_LEVELS: &str = "all";
+
+/// What has been counted since the last [`Metrics::flush`], and how things stand, by the metric's name.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    requests: Slot,
-    named: HashMap<Box<str>, Slot>,
-    full: bool,
+    requests: Count,
+    counts: HashMap<Box<str>, Count>,
+    standings: HashMap<Box<str>, Standing>,
+    /// More was to be shown than may be, since the last configuration, and whether that was said.
+    full: Option<bool>,
     /// Reused for the names, so that counting allocates only once a name.
     name: String,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct Count {
     pending: u32,
     counter: Option<Counter>,
 }
 
+/// How something stands. All workers show the same, so the last one is right.
+#[derive(Debug, Default)]
+struct Standing {
+    value: u64,
+    /// The host is to be told.
+    is_news: bool,
+    /// When it was read; `None`: not since it was shown as gone.
+    read: Option<u64>,
+    gauge: Option<Gauge>,
+}
+
 impl Metrics {
-    /// Defines all that this configuration can count, so that each metric is there, at 0, before it first counts, and so that the values
-    /// outlive a VM: the host drops a counter with the last VM that defined it, and a new VM is configured before the old one ends.
+    /// Defines all that this configuration can count and show, so that each metric is there, at 0, before it first counts, and so that the values
+    /// outlive a VM: the host drops a metric with the last VM that defined it, and a new VM is configured before the old one ends.
     pub(crate) fn announce<H: Host>(&mut self, configuration: &Configuration, host: &H) {
+        self.full = None;
         self.requests.define(host, "spillway_requests");
+        self.add(format_args!("spillway_store_retries"), 0);
         for policy in &configuration.policies {
-            let name = &policy.name;
-            for (kind, rule, mode) in policy.rules() {
-                let outcome = if mode == Mode::Shadow { "shadowed" } else { "rejected" };
-                let kind_name = kind.as_str();
-                self.add(format_args!("spillway_{outcome}.kind.{kind_name}.policy.{name}.rule.{rule}"), 0);
-                if kind == Kind::CircuitBreaker {
-                    for to in BreakerState::ALL {
-                        self.add(
-                            format_args!("spillway_breaker.policy.{name}.rule.{rule}.to.{}", to.as_str()),
-                            0,
-                        );
-                    }
+            self.announce_policy(policy);
+        }
+        for (name, count) in &mut self.counts {
+            count.define(host, name);
+        }
+        for (name, standing) in &mut self.standings {
+            standing.define(host, name);
+        }
+    }
+
+    fn announce_policy(&mut self, policy: &Policy) {
+        let name = &*policy.name;
+        for (kind, rule, mode) in policy.rules() {
+            let outcome = if mode == Mode::Shadow { "shadowed" } else { "rejected" };
+            let kind_name = kind.as_str();
+            self.add(format_args!("spillway_{outcome}.kind.{kind_name}.policy.{name}.rule.{rule}"), 0);
+            let reading = match kind {
+                Kind::RateLimit => continue,
+                Kind::CircuitBreaker => Reading::Breakers { policy: name, rule, open: 0, half_open: 0 },
+                Kind::Concurrency => {
+                    Reading::Concurrency { policy: name, rule, in_flight: 0, limit: 0, saturation: 0 }
+                }
+                Kind::Degrade => Reading::Degrade { policy: name, rule, in_force: false },
+            };
+            self.stand(&reading, None);
+            if kind == Kind::CircuitBreaker {
+                for to in BreakerState::ALL {
+                    self.add(
+                        format_args!("spillway_breaker.policy.{name}.rule.{rule}.to.{}", to.as_str()),
+                        0,
+                    );
                 }
             }
         }
-        for (name, slot) in &mut self.named {
-            slot.define(host, name);
+        for rule in policy.degrade.iter().filter(|rule| rule.mode != Mode::Shadow) {
+            let of_policy = policy.priority.as_ref().map(|priority| priority.levels.as_slice());
+            // Where the levels are another policy's, they are defined when they first count.
+            let levels = if rule.shed.is_empty() { of_policy.unwrap_or_default() } else { &rule.shed };
+            for level in levels {
+                self.shed(name, &rule.name, level, 0);
+            }
+            if levels.is_empty() {
+                self.shed(name, &rule.name, ALL_LEVELS, 0);
+            }
         }
     }
 
@@ -60,8 +108,15 @@ impl Metrics {
 
     /// A request was answered here.
     pub(crate) fn rejected(&mut self, reject: &Reject<'_>) {
-        let Reject { kind, policy, rule, .. } = *reject;
+        let Reject { kind, policy, rule, level, .. } = *reject;
         self.add(format_args!("spillway_rejected.kind.{}.policy.{policy}.rule.{rule}", kind.as_str()), 1);
+        if kind == Kind::Degrade {
+            self.shed(policy, rule, level.unwrap_or(ALL_LEVELS), 1);
+        }
+    }
+
+    fn shed(&mut self, policy: &str, rule: &str, level: &str, by: u32) {
+        self.add(format_args!("spillway_shed.policy.{policy}.rule.{rule}.level.{level}"), by);
     }
 
     /// A rule in shadow mode would have answered a request here.
@@ -83,28 +138,99 @@ impl Metrics {
         }
     }
 
-    fn add(&mut self, name: fmt::Arguments<'_>, by: u32) {
+    /// Writes of shared data that another worker was faster with.
+    pub(crate) fn store_retries(&mut self, count: u32) {
+        if count > 0 {
+            self.add(format_args!("spillway_store_retries"), count);
+        }
+    }
+
+    /// A rule stands like this.
+    pub(crate) fn show(&mut self, reading: &Reading<'_>, now: u64) {
+        self.stand(reading, Some(now));
+    }
+
+    /// Without a time nothing is known yet.
+    fn stand(&mut self, reading: &Reading<'_>, now: Option<u64>) {
+        match *reading {
+            Reading::Breakers { policy, rule, open, half_open } => {
+                for (state, count) in [(BreakerState::Open, open), (BreakerState::HalfOpen, half_open)] {
+                    let state = state.as_str();
+                    let name =
+                        format_args!("spillway_breaker_state.policy.{policy}.rule.{rule}.state.{state}");
+                    self.set(name, count, now);
+                }
+            }
+            Reading::Concurrency { policy, rule, in_flight, limit, saturation } => {
+                self.set(format_args!("spillway_in_flight.policy.{policy}.rule.{rule}"), in_flight, now);
+                self.set(format_args!("spillway_concurrency_limit.policy.{policy}.rule.{rule}"), limit, now);
+                self.set(
+                    format_args!("spillway_saturation_percent.policy.{policy}.rule.{rule}"),
+                    saturation,
+                    now,
+                );
+            }
+            Reading::Degrade { policy, rule, in_force } => {
+                let name = format_args!("spillway_degrade_in_force.policy.{policy}.rule.{rule}");
+                self.set(name, u32::from(in_force), now);
+            }
+        }
+    }
+
+    /// Whether there is such a metric, or room for one more.
+    fn write_name(&mut self, name: fmt::Arguments<'_>) -> bool {
         self.name.clear();
         // Writing to a String does not fail.
         if self.name.write_fmt(name).is_err() {
-            return;
+            return false;
         }
-        if let Some(slot) = self.named.get_mut(self.name.as_str()) {
-            slot.pending = slot.pending.saturating_add(by);
-        } else if self.named.len() < MOST {
-            self.named.insert(self.name.as_str().into(), Slot { pending: by, counter: None });
-        } else {
-            self.full = true;
+        let name = self.name.as_str();
+        let fits = self.counts.contains_key(name)
+            || self.standings.contains_key(name)
+            || self.counts.len() + self.standings.len() < MOST;
+        if !fits {
+            self.full.get_or_insert(false);
+        }
+        fits
+    }
+
+    fn add(&mut self, name: fmt::Arguments<'_>, by: u32) {
+        if self.write_name(name) {
+            change(&mut self.counts, &self.name, |count| count.pending = count.pending.saturating_add(by));
+        }
+    }
+
+    fn set(&mut self, name: fmt::Arguments<'_>, value: u32, now: Option<u64>) {
+        if self.write_name(name) {
+            change(&mut self.standings, &self.name, |standing| {
+                if now.is_some() {
+                    // Told each time: another worker may have said something older since.
+                    (standing.value, standing.is_news, standing.read) = (u64::from(value), true, now);
+                }
+            });
+        }
+    }
+
+    /// What nobody has read for long is that of a rule that is no more.
+    pub(crate) fn expire(&mut self, now: u64) {
+        for standing in self.standings.values_mut() {
+            if standing.read.is_some_and(|read| now.saturating_sub(read) >= STALE) {
+                (standing.value, standing.is_news, standing.read) = (0, true, None);
+            }
         }
     }
 
     /// Hands everything to the host.
     pub(crate) fn flush<H: Host>(&mut self, host: &H) {
         self.requests.flush(host, "spillway_requests");
-        for (name, slot) in &mut self.named {
-            slot.flush(host, name);
+        for (name, count) in &mut self.counts {
+            count.flush(host, name);
         }
-        if std::mem::take(&mut self.full) {
+        for (name, standing) in &mut self.standings {
+            standing.flush(host, name);
+        }
+        if self.full == Some(false) {
+            self.full = Some(true);
             host.log(
                 Level::Warn,
                 "spillway: too many different rules since Envoy started: new ones are not counted",
@@ -113,7 +239,18 @@ impl Metrics {
     }
 }
 
-impl Slot {
+/// Changes the metric of this name, one that is made for it if there is none.
+fn change<T: Default>(metrics: &mut HashMap<Box<str>, T>, name: &str, change: impl FnOnce(&mut T)) {
+    if let Some(metric) = metrics.get_mut(name) {
+        change(metric);
+    } else {
+        let mut metric = T::default();
+        change(&mut metric);
+        metrics.insert(name.into(), metric);
+    }
+}
+
+impl Count {
     fn define<H: Host>(&mut self, host: &H, name: &str) {
         if self.counter.is_none() {
             self.counter = host.define_counter(name).ok();
@@ -133,74 +270,25 @@ impl Slot {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::fake::Fake;
-
-    const REJECT: Reject<'static> = Reject {
-        kind: Kind::RateLimit,
-        policy: "orders",
-        rule: "per-tenant",
-        status: 429,
-        grpc_status: 8,
-        retry_after_secs: 1,
-        body: None,
-        headers: &[],
-    };
-
-    #[test]
-    fn counts_travel_together_and_each_metric_is_defined_once() {
-        let (host, mut metrics) = (Fake::default(), Metrics::default());
-        metrics.flush(&host);
-        assert_eq!(host.calls(), [""; 0], "what was never counted does not exist");
-
-        for _ in 0..3 {
-            metrics.request();
-            metrics.rejected(&REJECT);
+impl Standing {
+    fn define<H: Host>(&mut self, host: &H, name: &str) {
+        if self.gauge.is_none() {
+            self.gauge = host.define_gauge(name).ok();
         }
-        metrics.flush(&host);
-        metrics.request();
-        metrics.flush(&host);
-        assert_eq!(host.counter("spillway_requests"), 4);
-        assert_eq!(host.counter("spillway_rejected.kind.rate-limit.policy.orders.rule.per-tenant"), 3);
-        assert_eq!(host.calls().iter().filter(|call| call.starts_with("define")).count(), 2);
     }
 
-    #[test]
-    fn what_a_configuration_can_count_is_there_before_it_counts() {
-        let (host, mut metrics) = (Fake::default(), Metrics::default());
-        let json = br#"{"policies": [{"name": "orders",
-            "rateLimits": [{"name": "per-tenant", "rate": "1/s"}, {"name": "trial", "rate": "1/s", "mode": "shadow"}],
-            "circuitBreakers": [{"name": "backend", "window": "10s", "minRequests": 1, "trip": {"errorRatio": "50%"}, "openFor": "1s", "probes": 1}]}]}"#;
-        metrics.announce(&Configuration::parse(json).unwrap(), &host);
-        for name in [
-            "spillway_requests",
-            "spillway_rejected.kind.rate-limit.policy.orders.rule.per-tenant",
-            "spillway_shadowed.kind.rate-limit.policy.orders.rule.trial",
-            "spillway_rejected.kind.circuit-breaker.policy.orders.rule.backend",
-            "spillway_breaker.policy.orders.rule.backend.to.open",
-            "spillway_breaker.policy.orders.rule.backend.to.half-open",
-            "spillway_breaker.policy.orders.rule.backend.to.closed",
-        ] {
-            assert!(host.is_defined(name), "{name}");
+    fn flush<H: Host>(&mut self, host: &H, name: &str) {
+        if !self.is_news {
+            return;
         }
-        assert_eq!(host.counters(), 7);
-        // Counting and another configuration define nothing again.
-        metrics.rejected(&REJECT);
-        metrics.flush(&host);
-        metrics.announce(&Configuration::parse(json).unwrap(), &host);
-        assert_eq!(host.calls().iter().filter(|call| call.starts_with("define")).count(), 7);
-    }
-
-    #[test]
-    fn names_are_bounded() {
-        let (host, mut metrics) = (Fake::default(), Metrics::default());
-        for rule in 0..=MOST {
-            metrics.rejected(&Reject { rule: &format!("r{rule}"), ..REJECT });
+        self.define(host, name);
+        if let Some(gauge) = self.gauge
+            && host.record(gauge, self.value).is_ok()
+        {
+            self.is_news = false;
         }
-        metrics.flush(&host);
-        assert_eq!(host.counters(), MOST);
-        assert!(host.logged().contains("not counted"), "{}", host.logged());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! The host numbers every write, and compares that number: but 0 overwrites whatever is there, and on a key that does not exist it compares
 //! nothing at all. So a key is created with a number that no write has in practice: if another worker has created it meanwhile, that is a conflict.
 
+use std::cell::Cell;
 use std::num::NonZeroU32;
 
 use spillway_policy::store::{CasError, Store, StoreError, Version};
@@ -14,11 +15,15 @@ use crate::host::{Host, Refused};
 const NO_WRITE: u32 = u32::MAX;
 
 /// The store that all workers of a proxy share.
-pub(crate) struct SharedData<'h, H>(pub(crate) &'h H);
+pub(crate) struct SharedData<'h, H> {
+    pub(crate) host: &'h H,
+    /// Counts the writes that another worker was faster with, which have to be decided and written again.
+    pub(crate) conflicts: &'h Cell<u32>,
+}
 
 impl<H: Host> Store for SharedData<'_, H> {
     fn read(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Version>, StoreError> {
-        match self.0.shared_data(key, value) {
+        match self.host.shared_data(key, value) {
             Ok(cas) => NonZeroU32::new(cas).map(Version::new).map(Some).ok_or(StoreError),
             Err(Refused::NOT_FOUND) => {
                 value.clear();
@@ -35,14 +40,17 @@ impl<H: Host> Store for SharedData<'_, H> {
         expected: Option<Version>,
     ) -> Result<(), CasError> {
         let cas = expected.map_or(NO_WRITE, |version| version.get().get());
-        self.0.set_shared_data(key, value, cas).map_err(|refused| match refused {
-            Refused::CAS_MISMATCH => CasError::Conflict,
+        self.host.set_shared_data(key, value, cas).map_err(|refused| match refused {
+            Refused::CAS_MISMATCH => {
+                self.conflicts.set(self.conflicts.get().saturating_add(1));
+                CasError::Conflict
+            }
             _ => StoreError.into(),
         })
     }
 
     fn entropy(&mut self) -> u128 {
-        self.0.entropy()
+        self.host.entropy()
     }
 }
 
@@ -54,7 +62,9 @@ mod tests {
     #[test]
     fn of_two_workers_that_create_a_key_one_is_told() {
         let host = Fake::default();
-        let (mut one, mut other) = (SharedData(&host), SharedData(&host));
+        let conflicts = Cell::new(0);
+        let store = || SharedData { host: &host, conflicts: &conflicts };
+        let (mut one, mut other) = (store(), store());
         let mut value = Vec::new();
         assert_eq!(one.read(b"k", &mut value), Ok(None));
         assert_eq!(one.compare_and_set(b"k", b"1", None), Ok(()));
@@ -64,14 +74,17 @@ mod tests {
         assert_eq!(value, b"1");
         assert_eq!(other.compare_and_set(b"k", b"3", version), Ok(()));
         assert_eq!(one.compare_and_set(b"k", b"4", version), Err(CasError::Conflict));
+        assert_eq!(conflicts.get(), 2);
     }
 
     #[test]
     fn a_host_that_fails_is_a_store_that_fails() {
         let host = Fake::default();
         host.break_shared_data();
-        let mut store = SharedData(&host);
+        let conflicts = Cell::new(0);
+        let mut store = SharedData { host: &host, conflicts: &conflicts };
         assert_eq!(store.read(b"k", &mut Vec::new()), Err(StoreError));
         assert_eq!(store.compare_and_set(b"k", b"1", None), Err(CasError::Failed(StoreError)));
+        assert_eq!(conflicts.get(), 0);
     }
 }

@@ -16,6 +16,7 @@
 //! stay, and where there are only those the newcomer has no breaker.
 
 mod cell;
+mod census;
 mod known;
 mod record;
 
@@ -23,6 +24,7 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use self::cell::{Cell, Permit, ProbeResult, Tally, Terms};
+use self::census::Census;
 use self::known::{Known, Seen};
 use self::record::{Unknown, WAYS, decode, find};
 use crate::config::{self, Failures};
@@ -34,6 +36,8 @@ use crate::route_key::RuleKey;
 use crate::store::{CasError, Store, StoreError};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
 use crate::unit::Ratio;
+
+pub(crate) use self::census::Count;
 
 /// Records in the table of a breaker with key: 1,024 of four places take about two thirds of a megabyte.
 const RECORDS: u16 = 1_024;
@@ -60,6 +64,7 @@ pub(crate) struct Breaker {
     terms: Terms,
     table: Table,
     known: Remembered<Known>,
+    census: Census,
 }
 
 /// What a request may do, as far as one breaker is concerned.
@@ -135,6 +140,7 @@ impl Breaker {
         let key = RuleKey::compile(&key, needs);
         let table = Table::new("breaker", &policy, &name, (!key.is_empty()).then_some(RECORDS));
         let known = Remembered::new(table.is_keyed());
+        let census = Census::new(&policy, &name);
         Self {
             policy,
             rule: Rc::from(name.as_str()),
@@ -145,6 +151,7 @@ impl Breaker {
             terms,
             table,
             known,
+            census,
         }
     }
 
@@ -156,6 +163,24 @@ impl Breaker {
 
     pub(crate) const fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// Everything that this rule keeps in the store.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
+        [&self.table, self.census.table()].into_iter()
+    }
+
+    /// Whether a change of this worker's is missing in the [`Breaker::census`].
+    pub(crate) fn has_news(&self) -> bool {
+        self.census.has_news()
+    }
+
+    /// How many of the rule's breakers are in which state.
+    pub(crate) fn census<S>(&mut self, access: &mut Access<'_, S>) -> Result<Count, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        self.census.take(access)
     }
 
     /// What a request may do. Takes no ticket.
@@ -322,6 +347,7 @@ impl Breaker {
             let mut cells =
                 decode(access.bytes, ways).unwrap_or_else(|| [Cell::new(0, terms.part, now); WAYS]);
             let cells = cells.get_mut(..ways).unwrap_or_default();
+            let recorded = Count::of(cells);
             let Some((cell, is_new)) = find(cells, slot.fingerprint, unknown, &terms, now) else {
                 if known.is_some() {
                     self.known.put(slot, Known::default());
@@ -334,11 +360,11 @@ impl Breaker {
             let cell = *cell;
             if is_new || counted || changed {
                 access.bytes.clear();
-                for cell in cells {
+                for cell in &*cells {
                     cell.encode(access.bytes);
                 }
                 match self.table.write(slot, version, access) {
-                    Ok(()) => {}
+                    Ok(()) => self.census.note(recorded, Count::of(cells)),
                     Err(CasError::Conflict) => continue,
                     Err(CasError::Failed(error)) => return Err(error),
                 }

@@ -18,6 +18,7 @@ mod found;
 mod place;
 mod room;
 mod spare;
+mod usage;
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use std::rc::Rc;
 use self::found::Found;
 use self::place::{Place, places};
 use self::spare::Spare;
+use self::usage::Usage;
 use crate::adaptive::{Bounds, Sample};
 use crate::config;
 use crate::engine::Needs;
@@ -36,6 +38,7 @@ use crate::store::{CasError, Store, StoreError, Version};
 use crate::table::{ATTEMPTS, Access, Slot, Table};
 
 pub(crate) use self::room::{Full, Hold, Room};
+pub(crate) use self::usage::Use;
 
 /// Records in the table of a rule with key, of [`MAX_RECORD`] bytes each at the most: 8 MB, if all of them were full at some time.
 const RECORDS: u16 = 8_192;
@@ -62,6 +65,7 @@ pub(crate) struct Bulkhead {
     limit: Limit,
     table: Table,
     spares: Remembered<Spare>,
+    usage: Usage,
     /// The record that was looked at last, from look to take.
     record: Vec<u8>,
     version: Option<Version>,
@@ -90,6 +94,7 @@ impl Bulkhead {
             None => Limit::Fixed(max.map_or(u32::MAX, NonZeroU32::get)),
         };
         let table = Table::new("flight", &policy, &name, keyed.then_some(RECORDS));
+        let usage = Usage::new(&policy, &name);
         Self {
             policy,
             rule: Rc::from(name.as_str()),
@@ -99,6 +104,7 @@ impl Bulkhead {
             limit,
             table,
             spares: Remembered::new(keyed),
+            usage,
             record: Vec::new(),
             version: None,
             owed: Vec::new(),
@@ -116,7 +122,29 @@ impl Bulkhead {
             Limit::Adaptive(found) => Some(found.table()),
             Limit::Fixed(_) => None,
         };
-        std::iter::once(&self.table).chain(found)
+        [&self.table, self.usage.table()].into_iter().chain(found)
+    }
+
+    /// What is in use of the rule, for those who watch it.
+    pub(crate) fn usage<S>(
+        &mut self,
+        presence: &mut Presence,
+        access: &mut Access<'_, S>,
+    ) -> Result<Use, StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let used = self.usage.take(presence, access)?;
+        let limit = match &self.limit {
+            Limit::Fixed(limit) => *limit,
+            Limit::Adaptive(found) => found.within(used.limit),
+        };
+        Ok(Use { limit, ..used })
+    }
+
+    /// Takes note of what a request has found.
+    pub(crate) fn found(&mut self, room: &Room) {
+        self.usage.found(room);
     }
 
     /// Whether there is room for one more. Takes nothing.
@@ -185,6 +213,7 @@ impl Bulkhead {
         if let Some(spare) = self.spare(slot, owner).filter(|spare| spare.count > 0) {
             spare.count -= 1;
             spare.least = spare.least.min(spare.count);
+            self.usage.begin();
             return Ok(Ok(Hold { slot, owner }));
         }
         for _ in 0..ATTEMPTS {
@@ -194,6 +223,7 @@ impl Bulkhead {
             self.change(slot, owner, 1, presence, access)?;
             match self.table.write(slot, self.version, access) {
                 Ok(()) => {
+                    self.usage.begin();
                     if self.spares.in_the_way(slot, |spare| spare.count > 0).is_none() {
                         self.spares.put(slot, Spare { owner, total: room.count, ..Spare::default() });
                     }
@@ -217,6 +247,7 @@ impl Bulkhead {
     where
         S: Store + ?Sized,
     {
+        self.usage.end();
         let released = match self.keep(hold, presence) {
             Some(in_flight) => Ok(in_flight),
             None => self.give_back(hold, presence, access),

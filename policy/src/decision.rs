@@ -55,6 +55,8 @@ pub struct Reject<'e> {
     pub policy: &'e str,
     /// The rule's name, unique in the policy.
     pub rule: &'e str,
+    /// The request's priority; only where that was asked, for a degrade rule.
+    pub level: Option<&'e str>,
     /// The HTTP status.
     pub status: u16,
     /// The gRPC status, for requests whose content type says gRPC.
@@ -195,6 +197,7 @@ impl<'e> Reject<'e> {
             kind,
             policy,
             rule,
+            level: None,
             status: answer.and_then(|answer| answer.status).unwrap_or(status),
             grpc_status,
             retry_after_secs: wait.div_ceil(1_000_000_000).max(1),

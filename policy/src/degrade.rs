@@ -16,6 +16,7 @@ use crate::record::Reader;
 use crate::request_match::Matcher;
 use crate::store::{CasError, Store, StoreError};
 use crate::table::{ATTEMPTS, Access, ONLY, Table};
+use crate::turn::Turn;
 use crate::unit::{Duration, Ratio};
 
 /// Rules of one policy; their state has to fit in one record.
@@ -81,28 +82,6 @@ impl Tally {
         self.failed = self.failed.saturating_add(other.failed);
         for (mine, theirs) in self.slow.iter_mut().flatten().zip(other.slow.iter().flatten()) {
             *mine = mine.saturating_add(*theirs);
-        }
-    }
-}
-
-/// A span of time and the one before it, by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Turn<T> {
-    number: u64,
-    current: T,
-    before: T,
-}
-
-impl<T: Default + Copy> Turn<T> {
-    fn advance(&mut self, number: u64) {
-        if number == self.number {
-            return;
-        }
-        let follows = number == self.number.saturating_add(1);
-        // A number far behind comes from a clock that was set back; one just behind, from another worker's reading of it.
-        if number > self.number || self.number - number > 2 {
-            let before = if follows { self.current } else { T::default() };
-            *self = Self { number, current: T::default(), before };
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod explain;
 mod keys;
+mod reading;
 mod refusal;
 mod request;
 mod rules;
@@ -18,6 +19,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use self::keys::Keys;
+use self::reading::Round;
 use self::refusal::Refusal;
 use self::rules::{Plan, Rules};
 use self::ruling::{Findings, Ruling};
@@ -29,6 +31,7 @@ use crate::scope::{Cache, Index};
 use crate::store::{Store, StoreError};
 use crate::table::{Access, Seed};
 
+pub use self::reading::Reading;
 pub use self::request::{Needs, Request};
 pub use crate::config::ConfigError;
 pub use crate::decision::{
@@ -56,6 +59,8 @@ pub struct Engine {
     scratch: Scratch,
     transitions: Vec<Transition>,
     store_failures: u64,
+    /// How far those who watch have come.
+    round: Round,
 }
 
 /// Buffers that are used again for each request, so that a decision allocates nothing.
@@ -99,6 +104,7 @@ impl Engine {
             scratch: Scratch::default(),
             transitions: Vec::new(),
             store_failures: 0,
+            round: Round::default(),
         };
         engine.residue.enter(engine.rules.tables());
         Ok(engine)
@@ -206,7 +212,8 @@ impl Engine {
 
     fn reject(&self, Refusal { kind, rule, wait }: Refusal) -> Reject<'_> {
         let (policy, name, reaction) = self.rules.named(kind, rule).unwrap_or_default();
-        Reject::new(kind, policy, name, wait, reaction)
+        let level = self.scratch.findings.level.as_deref().filter(|_| kind == Kind::Degrade);
+        Reject { level, ..Reject::new(kind, policy, name, wait, reaction) }
     }
 
     /// What applies to the request.
@@ -345,12 +352,18 @@ impl Engine {
         note(self.residue.tick(access.store, now));
         for breaker in breakers {
             note(breaker.flush_pending(all, &mut access));
+            if breaker.has_news() {
+                note(breaker.census(&mut access).map(|_| ()));
+            }
         }
         for limit in limits {
             note(limit.return_leases(all, &mut access));
         }
         for bulkhead in bulkheads {
             note(bulkhead.settle(all, &presence, &mut access));
+            if all {
+                note(bulkhead.usage(&mut presence, &mut access).map(|_| ()));
+            }
         }
         for degrading in degrading {
             if all || degrading.is_due(now) {

@@ -36,4 +36,5 @@ pub mod store;
 mod table;
 #[cfg(test)]
 mod testing;
+mod turn;
 pub mod unit;

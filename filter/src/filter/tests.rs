@@ -326,15 +326,15 @@ fn what_has_ended_is_forgotten_even_where_nobody_says_so() {
     let second = ROOT + 1000;
     assert!(worker.configure(second, LIMIT));
     assert_eq!(worker.filter.roots.len(), 2, "the host still knows both");
-    host.end(ROOT);
     for _ in 0..20 {
         worker.filter.on_tick(second);
     }
     assert_eq!(worker.filter.streams.keys().collect::<Vec<_>>(), [&kept]);
+    host.end(ROOT);
+    worker.filter.on_tick(second);
     assert_eq!(worker.filter.roots.len(), 1);
     assert_eq!(host.effective_context(), second, "further calls are about the context that was called");
-    worker.end(kept);
-    assert!(worker.filter.streams.is_empty());
+    assert!(worker.filter.streams.is_empty(), "the host keeps a configuration as long as its streams");
 }
 
 #[test]
@@ -370,4 +370,177 @@ fn without_shared_data_requests_pass_and_the_failures_are_counted() {
     }
     worker.filter.on_tick(ROOT);
     assert!(host.counter("spillway_store_failures") > 0);
+}
+
+/// Every kind of rule that has a gauge, with keys from requests.
+const STANDINGS: &str = r#"{"policies": [{
+    "name": "api",
+    "circuitBreakers": [{
+        "name": "orders", "key": [{"header": "x-tenant-id"}], "window": "10s", "minRequests": 3,
+        "trip": {"errorRatio": "50%"}, "openFor": "2s", "probes": 1
+    }],
+    "concurrency": [{"name": "places", "key": [{"header": "x-tenant-id"}], "max": 4}],
+    "rateLimits": [{"name": "per-tenant", "key": [{"header": "x-tenant-id"}], "rate": "1/s", "burst": 9}],
+    "priority": {"from": [{"header": "x-priority"}], "default": "high", "levels": ["high", "low"]},
+    "degrade": [{"name": "mild", "when": {"saturation": "75%"}, "shed": ["low"]}]
+}]}"#;
+
+impl Worker {
+    /// So much time goes by, with ticks of all these.
+    fn ticks(workers: &mut [&mut Self], root: u32, nanos: u64) {
+        for _ in 0..nanos / (SECOND / 20) {
+            let Some(host) = workers.first().map(|worker| worker.host.clone()) else { return };
+            host.pass(SECOND / 20);
+            workers.iter_mut().for_each(|worker| worker.filter.on_tick(root));
+        }
+    }
+}
+
+fn standing(host: &Fake, metric: &str) -> Option<u64> {
+    let (metric, rest) = metric.split_once(' ').unwrap_or((metric, ""));
+    host.metric(&format!("spillway_{metric}.policy.api.rule.{rest}"))
+}
+
+#[test]
+fn gauges_show_how_rules_stand_over_all_workers() {
+    let host = Fake::default();
+    let (mut one, mut other) = (Worker::on(&host, STANDINGS), Worker::on(&host, STANDINGS));
+    other.next = 10_000;
+    host.request(&[("x-tenant-id", b"acme")]);
+    let held = [one.begin().0, one.begin().0, other.begin().0];
+    Worker::ticks(&mut [&mut one, &mut other], ROOT, 2 * SECOND);
+    let shown = |metric: &str| standing(&host, metric);
+    assert_eq!(shown("in_flight places"), Some(3));
+    assert_eq!(shown("concurrency_limit places"), Some(4));
+    assert_eq!(shown("saturation_percent places"), Some(75));
+    assert_eq!(shown("degrade_in_force mild"), Some(1));
+    let last = one.begin().0;
+    host.request(&[("x-tenant-id", b"umbrella"), ("x-priority", b"low")]);
+    assert_eq!(one.begin().1, Action::Stop);
+
+    host.response(&[(":status", b"500")]);
+    for stream in [held[0], held[1], last] {
+        one.end(stream);
+    }
+    other.end(held[2]);
+    Worker::ticks(&mut [&mut one, &mut other], ROOT, SECOND);
+    assert_eq!(shown("shed mild.level.low"), Some(1));
+    assert_eq!(shown("shed mild.level.high"), None, "the rule is about the low");
+    assert_eq!(shown("in_flight places"), Some(0));
+    assert_eq!(shown("saturation_percent places"), Some(100), "lately");
+    assert_eq!(shown("breaker_state orders.state.open"), Some(1));
+    assert_eq!(shown("breaker_state orders.state.half-open"), Some(0));
+
+    Worker::ticks(&mut [&mut one, &mut other], ROOT, 12 * SECOND);
+    assert_eq!(shown("saturation_percent places"), Some(0));
+    host.request(&[("x-tenant-id", b"acme")]);
+    let (probe, _) = other.begin();
+    Worker::ticks(&mut [&mut one, &mut other], ROOT, SECOND);
+    let states = || ["open", "half-open"].map(|state| shown(&format!("breaker_state orders.state.{state}")));
+    assert_eq!(states(), [Some(0), Some(1)]);
+    host.response(&[(":status", b"200")]);
+    other.end(probe);
+    Worker::ticks(&mut [&mut one, &mut other], ROOT, SECOND);
+    assert_eq!(states(), [Some(0), Some(0)]);
+}
+
+#[test]
+fn what_is_in_flight_leaks_with_no_stream_no_configuration_and_no_vm() {
+    let host = Fake::default();
+    let (mut one, mut other) = (Worker::on(&host, STANDINGS), Worker::on(&host, STANDINGS));
+    other.next = 10_000;
+    host.request(&[("x-tenant-id", b"acme")]);
+    let shown = || standing(&host, "in_flight places");
+    // The host forgets this one.
+    let (lost, _) = one.begin();
+    host.end(lost);
+    let (kept, _) = one.begin();
+    other.begin();
+    Worker::ticks(&mut [&mut one, &mut other], ROOT, SECOND);
+    assert_eq!(shown(), Some(2));
+
+    // Another configuration of the same rules; the old one goes while one of its streams is still known.
+    let second = ROOT + 1;
+    host.attribute("plugin_name", b"spillway/edge");
+    let newer = STANDINGS.replacen('{', r#"{"revision": 1, "#, 1);
+    assert!(one.configure(second, &newer) && other.configure(second, &newer));
+    one.next = 500;
+    one.begin();
+    for root in [ROOT, second] {
+        Worker::ticks(&mut [&mut one, &mut other], root, SECOND);
+    }
+    assert_eq!(shown(), Some(3), "of both configurations");
+    one.end(kept);
+    host.end(ROOT);
+    Worker::ticks(&mut [&mut one, &mut other], second, SECOND);
+    assert_eq!(shown(), Some(1), "what began under a configuration that is no more is over");
+    assert_eq!((one.filter.roots.len(), other.filter.streams.len()), (1, 0));
+
+    // A VM that breaks down takes its requests with it, five seconds later.
+    drop(one);
+    Worker::ticks(&mut [&mut other], second, SECOND);
+    assert_eq!(shown(), Some(1));
+    Worker::ticks(&mut [&mut other], second, 6 * SECOND);
+    assert_eq!(shown(), Some(0));
+}
+
+#[test]
+fn gauges_of_a_rule_that_is_removed_fall_to_nothing() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, STANDINGS);
+    host.request(&[("x-tenant-id", b"acme")]);
+    for _ in 0..3 {
+        worker.request(b"500");
+    }
+    Worker::ticks(&mut [&mut worker], ROOT, SECOND);
+    let open = || standing(&host, "breaker_state orders.state.open");
+    assert_eq!(open(), Some(1));
+    let second = ROOT + 1000;
+    assert!(worker.configure(second, r#"{"policies": []}"#));
+    host.end(ROOT);
+    Worker::ticks(&mut [&mut worker], second, 30 * SECOND);
+    assert_eq!(open(), Some(0));
+    assert_eq!(standing(&host, "concurrency_limit places"), Some(0));
+    // It comes back when its state has been forgotten.
+    let third = second + 1;
+    assert!(worker.configure(third, STANDINGS));
+    Worker::ticks(&mut [&mut worker], third, SECOND);
+    assert_eq!((open(), standing(&host, "concurrency_limit places")), (Some(0), Some(4)));
+}
+
+#[test]
+fn traffic_makes_no_metrics() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, STANDINGS);
+    let before = host.metrics();
+    for number in 0..65_536_u32 {
+        let key = number.to_string();
+        host.request(&[
+            ("x-tenant-id", key.as_bytes()),
+            ("x-priority", key.as_bytes()),
+            (":path", key.as_bytes()),
+        ]);
+        worker.request(if number % 2 == 0 { b"500" } else { b"200" });
+        if number % 1_000 == 0 {
+            worker.filter.on_tick(ROOT);
+        }
+    }
+    Worker::ticks(&mut [&mut worker], ROOT, SECOND);
+    assert_eq!(host.metrics(), before);
+    assert_eq!(host.counter("spillway_requests"), 65_536);
+}
+
+#[test]
+fn writes_that_others_were_faster_with_are_counted() {
+    let host = Fake::default();
+    let mut worker = Worker::on(&host, LIMIT);
+    host.request(&[("x-tenant-id", b"acme")]);
+    worker.request(b"200");
+    host.conflict(3);
+    assert_eq!(worker.request(b"200"), Action::Continue);
+    worker.filter.on_tick(ROOT);
+    assert_eq!(host.counter("spillway_store_retries"), 3);
+    worker.filter.on_tick(ROOT);
+    assert_eq!(host.counter("spillway_store_retries"), 3);
+    assert_eq!(host.metric("spillway_store_failures"), None);
 }

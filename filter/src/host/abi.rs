@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use super::headers::{self, Headers};
-use super::{Counter, HeaderMap, Host, Level, LocalResponse, Refused};
+use super::{Counter, Gauge, HeaderMap, Host, Level, LocalResponse, Refused};
 use crate::filter::Filter;
 
 mod import {
@@ -78,6 +78,7 @@ mod import {
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, length: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
 
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -87,8 +88,9 @@ mod import {
     }
 }
 
-/// The metric type and clock that the ABI gives these numbers.
+/// The metric types and the clock that the ABI gives these numbers.
 const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 const MONOTONIC: u32 = 1;
 /// The buffer with the configuration of a root context.
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -213,16 +215,29 @@ impl Host for Abi {
     }
 
     fn define_counter(&self, name: &str) -> Result<Counter, Refused> {
-        let mut id = 0;
-        // SAFETY: the pointers are those of a live slice and a live variable.
-        accepted(unsafe { import::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
-        Ok(Counter(id))
+        define_metric(COUNTER, name).map(Counter)
+    }
+
+    fn define_gauge(&self, name: &str) -> Result<Gauge, Refused> {
+        define_metric(GAUGE, name).map(Gauge)
     }
 
     fn increment(&self, counter: Counter, by: u32) -> Result<(), Refused> {
         // SAFETY: takes no pointer.
         accepted(unsafe { import::proxy_increment_metric(counter.0, i64::from(by)) })
     }
+
+    fn record(&self, gauge: Gauge, value: u64) -> Result<(), Refused> {
+        // SAFETY: takes no pointer.
+        accepted(unsafe { import::proxy_record_metric(gauge.0, value) })
+    }
+}
+
+fn define_metric(kind: u32, name: &str) -> Result<u32, Refused> {
+    let mut id = 0;
+    // SAFETY: the pointers are those of a live slice and a live variable.
+    accepted(unsafe { import::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
 }
 
 const fn accepted(status: u32) -> Result<(), Refused> {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Counter, HeaderMap, Headers, Host, Level, LocalResponse, Refused};
+use super::{Counter, Gauge, HeaderMap, Headers, Host, Level, LocalResponse, Refused};
 
 /// Clones share everything, as the workers of a proxy share their host.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,10 @@ struct State {
     shared: RefCell<BTreeMap<Vec<u8>, Written>>,
     writes: Cell<u32>,
     shared_is_broken: Cell<bool>,
-    counters: RefCell<Vec<(String, u64)>>,
+    /// Writes that find that somebody else has written.
+    conflicts: Cell<u32>,
+    /// Counters and gauges. Each VM defines its own, and those of one name are one.
+    metrics: RefCell<Vec<(String, u64)>>,
 }
 
 type Fields = Vec<(String, Vec<u8>)>;
@@ -125,16 +128,33 @@ impl Fake {
         self.0.shared.borrow().len()
     }
 
+    /// The value of a counter or gauge; `None` if nobody has defined it.
+    pub(crate) fn metric(&self, name: &str) -> Option<u64> {
+        self.0.metrics.borrow().iter().find(|(other, _)| other == name).map(|(_, value)| *value)
+    }
+
     pub(crate) fn counter(&self, name: &str) -> u64 {
-        self.0.counters.borrow().iter().filter(|(other, _)| other == name).map(|(_, count)| count).sum()
+        self.metric(name).unwrap_or_default()
     }
 
-    pub(crate) fn is_defined(&self, name: &str) -> bool {
-        self.0.counters.borrow().iter().any(|(other, _)| other == name)
+    /// How many counters and gauges there are.
+    pub(crate) fn metrics(&self) -> usize {
+        self.0.metrics.borrow().len()
     }
 
-    pub(crate) fn counters(&self) -> usize {
-        self.0.counters.borrow().len()
+    /// Has the next writes to shared data find that another worker was faster.
+    pub(crate) fn conflict(&self, writes: u32) {
+        self.0.conflicts.set(writes);
+    }
+
+    fn define(&self, name: &str) -> u32 {
+        self.called(format!("define {name}"));
+        let mut metrics = self.0.metrics.borrow_mut();
+        let index = metrics.iter().position(|(other, _)| other == name).unwrap_or_else(|| {
+            metrics.push((name.to_owned(), 0));
+            metrics.len() - 1
+        });
+        u32::try_from(index).unwrap()
     }
 
     fn called(&self, call: String) {
@@ -246,6 +266,10 @@ impl Host for Fake {
             return Err(Refused(10));
         }
         let mut shared = self.0.shared.borrow_mut();
+        if self.0.conflicts.get() > 0 {
+            self.0.conflicts.set(self.0.conflicts.get() - 1);
+            return Err(Refused::CAS_MISMATCH);
+        }
         if shared.get(key).is_some_and(|(_, current)| cas != 0 && cas != *current) {
             return Err(Refused::CAS_MISMATCH);
         }
@@ -255,15 +279,22 @@ impl Host for Fake {
     }
 
     fn define_counter(&self, name: &str) -> Result<Counter, Refused> {
-        self.called(format!("define {name}"));
-        let mut counters = self.0.counters.borrow_mut();
-        counters.push((name.to_owned(), 0));
-        Ok(Counter(u32::try_from(counters.len() - 1).unwrap()))
+        Ok(Counter(self.define(name)))
+    }
+
+    fn define_gauge(&self, name: &str) -> Result<Gauge, Refused> {
+        Ok(Gauge(self.define(name)))
     }
 
     fn increment(&self, counter: Counter, by: u32) -> Result<(), Refused> {
         self.called("increment".to_owned());
-        self.0.counters.borrow_mut()[counter.0 as usize].1 += u64::from(by);
+        self.0.metrics.borrow_mut()[counter.0 as usize].1 += u64::from(by);
+        Ok(())
+    }
+
+    fn record(&self, gauge: Gauge, value: u64) -> Result<(), Refused> {
+        self.called("record".to_owned());
+        self.0.metrics.borrow_mut()[gauge.0 as usize].1 = value;
         Ok(())
     }
 }

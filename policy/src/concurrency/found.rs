@@ -46,6 +46,11 @@ impl Found {
         &self.table
     }
 
+    /// A limit that was in force, within the bounds as they are now.
+    pub(super) fn within(&self, limit: u32) -> u32 {
+        limit.clamp(self.bounds.min, self.bounds.max.max(self.bounds.min))
+    }
+
     /// The limit of a key as of some milliseconds ago.
     pub(super) fn limit<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<u32, StoreError>
     where

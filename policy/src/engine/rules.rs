@@ -107,7 +107,7 @@ impl Rules {
 
     /// Everything that they keep in the store.
     pub(super) fn tables(&self) -> impl Iterator<Item = &Table> {
-        let breakers = self.breakers.iter().map(Breaker::table);
+        let breakers = self.breakers.iter().flat_map(Breaker::tables);
         let limits = self.limits.iter().flat_map(RateLimit::tables);
         let bulkheads = self.bulkheads.iter().flat_map(Bulkhead::tables);
         let degrading = self.degrading.iter().map(Degrading::table);

@@ -1,5 +1,6 @@
 //! One request and everything that is asked to decide it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Request;
@@ -33,16 +34,19 @@ pub(super) struct Findings {
     pub(super) shadowed: Vec<Refusal>,
     /// Of the limits that tell.
     pub(super) standings: Vec<Standing>,
+    /// How important the request is, where that was asked for a reject.
+    pub(super) level: Option<Rc<str>>,
 }
 
 impl Findings {
     fn clear(&mut self) {
-        let Self { claims, probes, rooms, shadowed, standings } = self;
+        let Self { claims, probes, rooms, shadowed, standings, level } = self;
         claims.clear();
         probes.clear();
         rooms.clear();
         shadowed.clear();
         standings.clear();
+        *level = None;
     }
 }
 
@@ -111,6 +115,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
                 let is_about = rule.is_about(level.map(|level| &**level));
                 if is_about && rule.only.matches(*request, needs, asked) && !rule.admits() {
                     let number = degrade_number(policy, place);
+                    found.level = level.cloned();
                     refusals.add(Refusal { kind: Kind::Degrade, rule: number, wait: 0 }, &rule.reaction);
                 }
             }
@@ -161,6 +166,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
                     continue;
                 }
             };
+            bulkhead.found(&room);
             let degrading =
                 bulkhead.degrading.and_then(|policy| self.rules.degrading.get_mut(policy as usize));
             if let Some(degrading) = degrading {

@@ -94,6 +94,7 @@ fn a_reject_says_which_rule_and_when_to_come_back() {
             kind: Kind::RateLimit,
             policy: "p",
             rule: "r",
+            level: None,
             status: 429,
             grpc_status: 8,
             retry_after_secs: 60,
@@ -201,6 +202,8 @@ fn under_pressure_the_low_are_shed_and_the_others_served() {
     engine.tick(&mut store, SECOND + 200 * MS);
     let decision = engine.decide(&low, &mut store, SECOND + 200 * MS);
     assert_eq!(rejected(&decision.verdict).as_deref(), Some("degrade/p/mild after 1"));
+    let Verdict::Reject(reject) = decision.verdict else { panic!("rejected") };
+    assert_eq!(reject.level, Some("low"));
     let put = Described::default().header(":method", "PUT");
     let decision = engine.decide(&put, &mut store, SECOND + 200 * MS);
     assert_eq!(rejected(&decision.verdict).as_deref(), Some("degrade/p/half after 1"));
