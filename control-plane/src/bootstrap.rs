@@ -205,10 +205,13 @@ fn transport_socket(xds: &[HostPort], Tls { ca, certificate }: &Tls) -> Value {
     json!({ "name": "envoy.transport_sockets.tls", "typed_config": context })
 }
 
-/// The filter's metrics carry policy and rule in their names (a Wasm module can't define labels); Envoy takes them out again.
+/// The filter's metrics carry policy and rule in their names (a Wasm module can't define labels); Envoy takes them out again. Names and values take turns, as a policy may be called `rule`.
 fn stats_tags() -> Value {
-    let tag = |name: &str| json!({ "tag_name": name, "regex": format!(r"^wasmcustom\.spillway_.*?(\.{name}\.([^.]+))") });
-    json!(["kind", "policy", "rule", "to"].map(tag))
+    let tag = |name: &str| {
+        let regex = format!(r"^wasmcustom\.spillway_[a-z_]+(?:\.[^.]+\.[^.]+)*?(\.{name}\.([^.]+))");
+        json!({ "tag_name": name, "regex": regex })
+    };
+    json!(["kind", "policy", "rule", "to", "state", "level"].map(tag))
 }
 
 /// A proxy that has too much to do gives up some of it, and goes on with the rest.

@@ -12,7 +12,7 @@ use crate::host::{Counter, Gauge, Host, Level};
 const MOST: usize = 4096;
 
 /// A gauge that was not shown for so long is that of a rule that is no more.
-const STALE: u64 = 10_000_000_000;
+const STALE: u64 = 5_000_000_000;
 
 /// The level of requests that have none.
 const ALL_LEVELS: &str = "all";

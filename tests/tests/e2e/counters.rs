@@ -21,6 +21,11 @@ rateLimits:
 - {name: trial, rate: 100/s, mode: shadow}
 circuitBreakers:
 - {name: two, window: 10s, minRequests: 20, trip: {errorRatio: 50%}, openFor: 1s, probes: 1}
+concurrency:
+- {name: three, max: 100}
+priority: {from: [{header: x-priority}], default: normal, levels: [normal, low]}
+degrade:
+- {name: four, when: {saturation: 90%}, shed: [low]}
 ";
 
 /// It is there once a shared record could not be read, which nothing here can bring about.

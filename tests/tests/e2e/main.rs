@@ -30,6 +30,7 @@ mod exit_codes;
 mod explain;
 mod faults;
 mod forgotten;
+mod gauges;
 mod guarded_push;
 mod hot_edit;
 mod hot_edit_refused;

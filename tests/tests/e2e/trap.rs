@@ -107,6 +107,11 @@ fn fill(world: &World, attempt: u32, requests: usize) -> Result<(usize, usize)> 
     Ok((report.count(200), full.count()))
 }
 
+/// What the gauge of the bulkhead shows.
+fn shown_in_flight(world: &World) -> Result<u64> {
+    Ok(world.envoy.stats("spillway_in_flight.policy.care.rule.pool")?.values().sum())
+}
+
 #[test]
 fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
     const POOL: usize = 6;
@@ -133,6 +138,8 @@ fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
             in_flight.going_on()?;
             let reached = world.upstreams.requests("alpha")? - before;
             ensure!(reached >= POOL as u64, "{reached} of {POOL}");
+            let shown = shown_in_flight(&world)?;
+            ensure!(shown > 0, "{shown} are shown to be in flight");
             Ok(())
         })?;
         let answer = break_down(&world)?;
@@ -176,7 +183,11 @@ fn a_vm_that_breaks_down_costs_its_streams_and_no_more() -> Result<()> {
             ensure!(admitted == POOL && full == 0, "{admitted} of {POOL} admitted, {full} rejected");
             Ok(())
         })?;
-        Ok(())
+        wait::until("nothing to be in flight", || {
+            let shown = shown_in_flight(&world)?;
+            ensure!(shown == 0, "{shown} are shown to be");
+            Ok(())
+        })
     })
 }
 
