@@ -25,6 +25,7 @@ mod rollback;
 mod schema;
 mod serve;
 mod status;
+mod top;
 mod wait;
 
 /// Traffic protection for fleets of Envoy proxies.
@@ -48,6 +49,7 @@ enum Command {
     History(history::History),
     Rollback(rollback::Rollback),
     Status(status::Status),
+    Top(top::Top),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::History(command) => command.run(),
         Command::Rollback(command) => command.run(),
         Command::Status(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

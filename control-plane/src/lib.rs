@@ -10,6 +10,7 @@ pub mod cli;
 pub mod discovery;
 pub mod dns;
 pub mod document;
+pub mod exposition;
 pub mod fleet;
 pub mod histogram;
 pub mod keychain;

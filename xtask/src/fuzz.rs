@@ -12,13 +12,14 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 /// The targets, and whether the documents' feature is needed.
-const TARGETS: [(&str, bool); 6] = [
+const TARGETS: [(&str, bool); 7] = [
     ("filter-configuration", false),
     ("path-templates", false),
     ("header-values", false),
     ("cookies", false),
     ("query-strings", false),
     ("documents", true),
+    ("metrics", true),
 ];
 
 /// What places a counter on each edge, as libFuzzer expects them.

@@ -3,16 +3,15 @@
 //!
 //! It blocks, as commands do; what goes wrong is one readable line ([`ClientError`]).
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Method};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -20,10 +19,14 @@ use crate::api::problem::{self, Problem, ProblemKind};
 
 mod connection;
 mod events;
+mod page;
+mod request;
 mod token;
 
-use self::connection::Target;
+use self::connection::{EXPECTED, Target};
 pub(super) use self::events::Events;
+pub(super) use self::page::Page;
+pub(super) use self::request::{Request, escaped};
 
 /// How long a server may take to answer. Applying many documents means checking all of them.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -85,35 +88,6 @@ pub(super) enum ClientError {
     Refused(Box<Problem>),
 }
 
-/// What a request carries.
-#[derive(Debug, Default)]
-pub(super) struct Request {
-    method: Method,
-    path: String,
-    body: Option<Bytes>,
-}
-
-impl Request {
-    /// A request for a path below `/api/v1/`, which may have a query already.
-    pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: None }
-    }
-
-    /// With one more parameter in its query.
-    pub(super) fn query(mut self, name: &str, value: &str) -> Self {
-        self.path.push(if self.path.contains('?') { '&' } else { '?' });
-        // Writing to a String does not fail.
-        let _ = write!(self.path, "{name}={}", escaped(value));
-        self
-    }
-
-    /// With a body of JSON.
-    pub(super) fn json(mut self, body: &impl Serialize) -> anyhow::Result<Self> {
-        self.body = Some(serde_json::to_vec(body)?.into());
-        Ok(self)
-    }
-}
-
 /// A client of one server.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -126,7 +100,13 @@ impl Server {
     /// Reads the files that the flags name. Nothing is sent yet.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let identity = self.cert.as_deref().zip(self.key.as_deref());
-        let target = Target::new(&self.server, self.ca_file.as_deref(), identity)?;
+        let target = Target::new("--server", &self.server, self.ca_file.as_deref(), identity)?;
+        ensure!(target.query().is_none(), "--server {}: {EXPECTED}", self.server);
+        ensure!(
+            target.is_tls() || (self.ca_file.is_none() && identity.is_none()),
+            "--server {} is not https: certificates have no use there",
+            self.server
+        );
         let authorization = self.token_file.as_deref().map(token::read).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Client { runtime, target, authorization })
@@ -141,30 +121,41 @@ impl Client {
 
     /// What stands under a path below `/api/v1/`.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.send(Request::new(Method::GET, path))
+        self.wait(self.fetch(path))
+    }
+
+    /// The same for one who asks for several things at a time.
+    pub(super) async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.read(&self.answer(Request::new(Method::GET, path), "application/json").await?)
+    }
+
+    /// Waits for something that needs this client's runtime.
+    pub(super) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
     }
 
     /// The YAML that stands under a path below `/api/v1/`.
     pub(super) fn text(&self, path: &str) -> Result<String, ClientError> {
-        let body = self.answer(Request::new(Method::GET, path), "application/yaml")?;
+        let body = self.wait(self.answer(Request::new(Method::GET, path), "application/yaml"))?;
         String::from_utf8(body.into()).map_err(|error| self.not_spillway(format!("its answer: {error}")))
     }
 
     /// Sends a request and reads the answer.
     pub(super) fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, ClientError> {
-        let body = self.answer(request, "application/json")?;
-        serde_json::from_slice(&body).map_err(|error| self.not_spillway(format!("its answer: {error}")))
+        self.read(&self.wait(self.answer(request, "application/json"))?)
     }
 
-    fn answer(&self, request: Request, accept: &'static str) -> Result<Bytes, ClientError> {
-        self.runtime.block_on(async {
-            let answer = async {
-                let response = self.start(request, accept).await?;
-                self.body(response.into_body()).await
-            };
-            let late = |_| Err(self.away(format!("no answer within {ANSWER_TIMEOUT:?}")));
-            timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(late)
-        })
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|error| self.not_spillway(format!("its answer: {error}")))
+    }
+
+    async fn answer(&self, request: Request, accept: &'static str) -> Result<Bytes, ClientError> {
+        let answer = async {
+            let response = self.start(request, accept).await?;
+            self.body(response.into_body()).await
+        };
+        let late = |_| Err(self.away(format!("no answer within {ANSWER_TIMEOUT:?}")));
+        timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(late)
     }
 
     /// The server's events from now on.
@@ -234,18 +225,8 @@ impl Client {
         message.body(Full::new(body.unwrap_or_default())).map_err(|error| self.away(cause(&error)))
     }
 
-    async fn body(&self, mut body: Incoming) -> Result<Bytes, ClientError> {
-        let mut bytes = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.away(cause(&error)))?;
-            if let Ok(data) = frame.into_data() {
-                bytes.extend_from_slice(&data);
-            }
-            if bytes.len() > MAX_ANSWER {
-                return Err(self.not_spillway("its answer does not end".into()));
-            }
-        }
-        Ok(bytes.freeze())
+    async fn body(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        whole(body).await.map_err(|reason| self.away(reason))
     }
 
     fn away(&self, reason: impl Into<String>) -> ClientError {
@@ -255,6 +236,20 @@ impl Client {
     fn not_spillway(&self, reason: String) -> ClientError {
         ClientError::NotSpillway { url: self.url().to_owned(), reason }
     }
+}
+
+/// A body to its end, or why not.
+async fn whole(mut body: Incoming) -> Result<Bytes, String> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(|error| cause(&error))?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > MAX_ANSWER {
+            return Err("its answer does not end".to_owned());
+        }
+    }
+    Ok(bytes.freeze())
 }
 
 /// Who uses the command, where the server does not know better.
@@ -276,20 +271,6 @@ fn cause(error: &(dyn std::error::Error + 'static)) -> String {
         source = error.source();
     }
     text
-}
-
-/// A name as part of a path or a query.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

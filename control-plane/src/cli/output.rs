@@ -57,19 +57,25 @@ pub(super) fn table<const N: usize>(
     headings: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned))
-        .chain(rows.into_iter().map(|row| row.map(|cell| printable(&cell))))
-        .collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+    let rows = std::iter::once(headings.map(str::to_owned)).chain(rows);
+    columns(rows.map(Vec::from).collect())
+}
+
+/// The same where the number of columns is not known before; the first row has the headings.
+pub(super) fn columns(mut rows: Vec<Vec<String>>) -> String {
+    let mut widths = vec![0; rows.iter().map(Vec::len).max().unwrap_or(0)];
+    for row in &mut rows {
+        for cell in row.iter_mut() {
+            *cell = printable(cell);
+        }
+        for (width, cell) in widths.iter_mut().zip(row.iter()) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, width) in row.iter().zip(&widths) {
             let _ = write!(line, "{cell:width$}   ");
         }
         text.push_str(line.trim_end());
@@ -98,6 +104,11 @@ impl Paint {
     /// The same for standard error.
     pub(super) fn stderr() -> Self {
         Self { on: std::io::stderr().is_terminal() && wanted() }
+    }
+
+    /// Whether there are any.
+    pub(super) fn is_on(self) -> bool {
+        self.on
     }
 
     /// None at all.
@@ -150,6 +161,11 @@ impl Paint {
 /// Shows errors in documents on standard error.
 pub(super) fn print_errors(errors: impl Display) {
     eprintln!("{}", Paint::stderr().errors(&errors.to_string()));
+}
+
+/// Whether standard output is a terminal of which the whole screen can be drawn on.
+pub(super) fn is_whole_screen() -> bool {
+    std::io::stdout().is_terminal() && !is_dumb()
 }
 
 /// Whether standard error can be drawn on again where something stands already.

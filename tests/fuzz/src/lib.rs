@@ -11,6 +11,8 @@ mod configuration;
 #[cfg(feature = "documents")]
 mod documents;
 mod keys;
+#[cfg(feature = "documents")]
+mod metrics;
 
 /// What is fuzzed.
 pub type Target = fn(&[u8]);
@@ -24,6 +26,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("query-strings", keys::query_strings),
     #[cfg(feature = "documents")]
     ("documents", documents::documents),
+    #[cfg(feature = "documents")]
+    ("metrics", metrics::metrics),
 ];
 
 /// The target of this name.
@@ -57,7 +61,7 @@ mod tests {
     fn every_folder_of_seeds_has_a_target() {
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds")).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(target(&name).is_some() || name == "documents", "{name}");
+            assert!(target(&name).is_some() || ["documents", "metrics"].contains(&name.as_str()), "{name}");
         }
     }
 }

@@ -24,42 +24,41 @@ use super::cause;
 /// An address that nobody answers at is not waited for longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is said of a URL that is none.
+pub(super) const EXPECTED: &str = "expected a URL such as http://HOST:PORT";
+
 /// Where to connect.
 #[derive(Debug)]
 pub(super) struct Target {
     url: String,
     authority: String,
     prefix: String,
+    query: Option<String>,
     host: String,
     port: u16,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 impl Target {
-    /// Reads a URL such as `https://spillway.example.com:18001`; a path is what stands before `/api/v1`.
+    /// Reads a URL such as `https://spillway.example.com:18001` that was given with this flag.
     pub(super) fn new(
+        flag: &str,
         url: &str,
         ca_file: Option<&Path>,
         identity: Option<(&Path, &Path)>,
     ) -> anyhow::Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("--server {url}"))?;
-        let expected = "expected a URL such as http://127.0.0.1:18001";
+        let uri: Uri = url.parse().with_context(|| format!("{flag} {url}"))?;
         let is_tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => bail!("--server {url}: {expected}"),
+            _ => bail!("{flag} {url}: {EXPECTED}"),
         };
         let Some(authority) = uri.authority().filter(|authority| !authority.as_str().contains('@')) else {
-            bail!("--server {url}: {expected}");
+            bail!("{flag} {url}: {EXPECTED}");
         };
-        ensure!(uri.query().is_none(), "--server {url}: {expected}");
-        ensure!(
-            is_tls || (ca_file.is_none() && identity.is_none()),
-            "--server {url} is not https: certificates have no use there"
-        );
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = if is_tls {
-            let name = ServerName::try_from(host.clone()).with_context(|| format!("--server {url}"))?;
+            let name = ServerName::try_from(host.clone()).with_context(|| format!("{flag} {url}"))?;
             Some((Arc::new(configuration(ca_file, identity)?), name))
         } else {
             None
@@ -68,6 +67,7 @@ impl Target {
             url: url.trim_end_matches('/').to_owned(),
             authority: authority.as_str().to_owned(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            query: uri.query().map(str::to_owned),
             port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
             host,
             tls,
@@ -84,6 +84,14 @@ impl Target {
 
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    pub(super) fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Connects; the error is for people.
