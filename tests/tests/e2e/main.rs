@@ -56,6 +56,7 @@ mod telemetry;
 mod terminal;
 mod text;
 mod tls;
+mod top;
 mod trap;
 mod upstream;
 mod variants;
