@@ -22,7 +22,7 @@ pub struct ControlPlane {
     log: PathBuf,
     filter: PathBuf,
     flags: Vec<String>,
-    variables: Vec<String>,
+    variables: Vec<(String, String)>,
     exposed: bool,
     xds: Port,
     admin: Port,
@@ -58,25 +58,11 @@ impl ControlPlane {
         } else {
             self.xds.address().to_string()
         };
-        let program = artifacts::spillway()?;
-        let arguments: [&std::ffi::OsStr; 12] = [
-            program.as_ref(),
-            "serve".as_ref(),
-            "--config".as_ref(),
-            self.documents.as_ref(),
-            "--state".as_ref(),
-            self.state.as_ref(),
-            "--xds".as_ref(),
-            xds.as_ref(),
-            "--admin".as_ref(),
-            admin.as_ref(),
-            "--filter".as_ref(),
-            self.filter.as_ref(),
-        ];
-        // `env` becomes the program, as `setpriv` does.
-        let variables = self.variables.iter().map(AsRef::as_ref);
-        let arguments = variables.chain(arguments).chain(self.flags.iter().map(AsRef::as_ref));
-        let mut process = Process::start("the control plane", "/usr/bin/env".as_ref(), arguments, &self.log)?;
+        let mut command = Command::new(artifacts::spillway()?);
+        command.arg("serve").arg("--config").arg(&self.documents).arg("--state").arg(&self.state);
+        command.args(["--xds", &xds, "--admin", &admin]).arg("--filter").arg(&self.filter).args(&self.flags);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let mut process = Process::run("the control plane", &command, &self.log)?;
         let url = format!("http://{admin}/readyz");
         wait::until("the control plane to be ready", || {
             process.alive()?;
@@ -102,7 +88,8 @@ impl ControlPlane {
 
     /// Starts it again with these variables in its environment.
     pub fn restart_in(&mut self, variables: &[(&str, &str)]) -> Result<()> {
-        self.variables = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.restart()
     }
 

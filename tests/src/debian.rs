@@ -32,11 +32,6 @@ impl Program {
         Ok(Self { path: folder.join("usr/bin").join(program), folder: Some(folder) })
     }
 
-    /// Where it is. What does not lack libraries can be run from there.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What runs it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);

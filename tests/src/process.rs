@@ -31,15 +31,27 @@ impl Process {
         arguments: impl IntoIterator<Item = A>,
         log: &Path,
     ) -> Result<Self> {
+        Self::run(name, Command::new(program).args(arguments), log)
+    }
+
+    /// The same with a command: its program, its arguments and what it changes in the environment, and nothing else of it.
+    pub fn run(name: &str, command: &Command, log: &Path) -> Result<Self> {
         let output = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new("setpriv")
+        let mut wrapped = Command::new("setpriv");
+        for (variable, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(variable, value),
+                None => wrapped.env_remove(variable),
+            };
+        }
+        let child = wrapped
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
-            .args(arguments)
+            .arg(command.get_program())
+            .args(command.get_args())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -82,6 +94,11 @@ impl Process {
     /// The memory that it has in use (resident), in bytes.
     pub fn memory(&self) -> Result<u64> {
         memory(self.id())
+    }
+
+    /// Waits until it ends by itself, however long that takes.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
     }
 
     /// SIGKILL, and waits for the end.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -87,11 +88,11 @@ fn a_grpc_client_without_a_proxy_follows_weights_and_edits() -> Result<()> {
         let node = json!({"id": "python-1", "cluster": "shop", "locality": {"zone": "a"}});
         std::fs::write(&bootstrap, json!({"xds_servers": [server], "node": node}).to_string())?;
         let call = |name: &str, target: &str, method: &str| -> Result<Process> {
-            // The variable is the only way to name a bootstrap, and `env` keeps it out of this process.
-            let set = format!("GRPC_XDS_BOOTSTRAP={}", bootstrap.display());
-            let python = interpreter()?.to_string_lossy().into_owned();
-            let arguments = [set, python, shop(), "call".into(), target.into(), method.into()];
-            Process::start("the gRPC client", "/usr/bin/env".as_ref(), arguments, &scene.log(name))
+            let mut command = Command::new(interpreter()?);
+            // The only way to name a bootstrap.
+            command.env("GRPC_XDS_BOOTSTRAP", &bootstrap);
+            command.args([&shop(), "call", target, method]);
+            Process::run("the gRPC client", &command, &scene.log(name))
         };
         let place = call("place", "xds:///orders.shop", "/shop.Orders/Place")?;
         let cancel = call("cancel", "xds:///orders.shop:8080", "/shop.Orders/Cancel")?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -85,13 +86,11 @@ impl<'a> Shop<'a> {
 
     /// A client that calls for ever, with these arguments more.
     fn call(&self, name: &str, command: &str, more: &[&str]) -> Result<Process> {
-        // The variable is the only way to name a bootstrap, and `env` keeps it out of this process.
-        let set = format!("GRPC_XDS_BOOTSTRAP={}", self.scene.folder().join("grpc.json").display());
-        let python = self.python.to_string_lossy().into_owned();
-        let fixed =
-            [set, python, script(), command.into(), "xds:///orders.shop".into(), "/shop.Orders/Place".into()];
-        let arguments = fixed.into_iter().chain(more.iter().map(ToString::to_string));
-        Process::start("the gRPC client", "/usr/bin/env".as_ref(), arguments, &self.scene.log(name))
+        let mut client = Command::new(&self.python);
+        // The only way to name a bootstrap.
+        client.env("GRPC_XDS_BOOTSTRAP", self.scene.folder().join("grpc.json"));
+        client.args([&script(), command, "xds:///orders.shop", "/shop.Orders/Place"]).args(more);
+        Process::run("the gRPC client", &client, &self.scene.log(name))
     }
 }
 

@@ -84,24 +84,22 @@ impl Stack {
         let mounts = self.mounts(name, service)?;
         let image = service.get("image").and_then(Value::as_str).context("no image")?;
         let mut words = texts(service, "/command").into_iter();
-        let program = if image == "spillway" {
-            artifacts::spillway()?
+        let mut more = Vec::new();
+        let mut command = if image == "spillway" {
+            more.push(format!("--name-server={}", self.name_server.address()));
+            more.push(format!("--filter={}", artifacts::filter()?.display()));
+            Command::new(artifacts::spillway()?)
         } else if image.starts_with("prom/prometheus:") {
-            Program::find("prometheus", "prometheus", "PROMETHEUS_BIN")?.path().to_owned()
+            more.push(format!("--web.listen-address={}:9090", self.address(name)?));
+            Program::find("prometheus", "prometheus", "PROMETHEUS_BIN")?.command()
         } else {
-            program(words.next().context("no command")?)?
+            Command::new(program(words.next().context("no command")?)?)
         };
-        let mut arguments =
-            words.map(|word| self.localised(name, &within(word, &mounts))).collect::<Result<Vec<_>>>()?;
-        if image == "spillway" {
-            arguments.push(format!("--name-server={}", self.name_server.address()));
-            arguments.push(format!("--filter={}", artifacts::filter()?.display()));
-        }
-        if image.starts_with("prom/prometheus:") {
-            arguments.push(format!("--web.listen-address={}:9090", self.address(name)?));
+        for word in words {
+            command.arg(self.localised(name, &within(word, &mounts))?);
         }
         let log = self.folder.join(format!("{name}.log"));
-        let process = Process::start(name, &program, &arguments, &log)?;
+        let process = Process::run(name, command.args(more), &log)?;
         self.running.insert(name.to_owned(), process);
         let check = texts(service, "/healthcheck/test");
         let Some((&"CMD", check)) = check.split_first() else { return Ok(()) };

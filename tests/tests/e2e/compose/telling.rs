@@ -78,16 +78,15 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
         // Every panel of every dashboard shows something.
         let queries = queries()?;
         for query in &queries {
-            let mut last = Vec::new();
             let shown = wait::until(&query.panel, || {
-                last = found(&client, &prometheus, &query.expression)?;
+                let shown = found(&client, &prometheus, &query.expression)?;
                 ensure!(
-                    !last.is_empty() || EMPTY.contains(&query.panel.as_str()),
+                    !shown.is_empty() || EMPTY.contains(&query.panel.as_str()),
                     "{}: nothing for {}",
                     query.panel,
                     query.expression
                 );
-                Ok(std::mem::take(&mut last))
+                Ok(shown)
             })?;
             if query.panel.ends_with(": Rejected by rule") {
                 let ours = |series: &Value| {

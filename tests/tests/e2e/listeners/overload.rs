@@ -2,37 +2,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use spillway_tests::debian::Program;
+use spillway_tests::process::Process;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
 use super::{ask, connect};
 use crate::world::{TO_ALPHA, World};
-
-/// A flood that ends with the test, however that ends.
-struct Flood(Option<Child>);
-
-impl Flood {
-    /// What the program says when it is done.
-    fn told(mut self) -> Result<String> {
-        let child = self.0.take().context("it was asked before")?;
-        Ok(String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned())
-    }
-}
-
-impl Drop for Flood {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
 
 fn stat(world: &World, name: &str) -> Result<u64> {
     world.envoy.stat(&format!("overload.envoy.{name}"))
@@ -95,8 +74,8 @@ fn a_proxy_whose_memory_fills_up_sheds_requests_and_comes_back() -> Result<()> {
                 Ok(())
             })?;
             let large = format!("x-large: {}", "x".repeat(50_000));
-            let flood = generator
-                .command()
+            let mut command = generator.command();
+            command
                 .args([
                     "--clients",
                     "30",
@@ -107,10 +86,8 @@ fn a_proxy_whose_memory_fills_up_sheds_requests_and_comes_back() -> Result<()> {
                     "--header",
                     &large,
                 ])
-                .arg(world.url("/"))
-                .stdout(Stdio::piped())
-                .spawn()?;
-            let flood = Flood(Some(flood));
+                .arg(world.url("/"));
+            let mut flood = Process::run("h2load", &command, &scene.log("h2load"))?;
             wait::until("overload", || {
                 ensure!(stat(&world, "overload_actions.stop_accepting_requests.active")? == 1);
                 Ok(())
@@ -123,7 +100,8 @@ fn a_proxy_whose_memory_fills_up_sheds_requests_and_comes_back() -> Result<()> {
             let answer = under_way.join().ok().context("the client broke")??;
             ensure!(answer.starts_with("HTTP/1.1 200"), "what was under way ended with {answer:?}");
             let pressure = stat(&world, "resource_monitors.fixed_heap.pressure")?;
-            let told = flood.told()?;
+            flood.ended()?;
+            let told = flood.output();
             let counts = told.lines().find(|line| line.starts_with("requests: ")).context("no counts")?;
             println!("{counts}; the heap was full to {pressure} %");
             // Every request of the flood has an answer: some of the upstream, some a 503.
