@@ -35,9 +35,10 @@ pub(super) fn bootstrap(
     let address =
         |port: &Port| json!({"socket_address": {"address": "127.0.0.1", "port_value": port.number()}});
     fields(&mut listening)?.insert("address".into(), address(listener));
-    let manager =
-        listening.pointer_mut("/filter_chains/0/filters/0/typed_config").context("no connection manager")?;
-    let manager = fields(manager)?;
+    let filters = listening.pointer_mut("/filter_chains/0/filters").and_then(Value::as_array_mut);
+    // What limits connections stands before the connection manager.
+    let manager = filters.and_then(|filters| filters.last_mut()?.get_mut("typed_config"));
+    let manager = fields(manager.context("no connection manager")?)?;
     if filter != Filter::Spillway {
         // What only our filter needs.
         manager.remove("early_header_mutation_extensions");
