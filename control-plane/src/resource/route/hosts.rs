@@ -47,8 +47,7 @@ impl<'a, T: Copy> Hosts<'a, T> {
     pub(crate) fn serving(&self, host: &str) -> Vec<Vec<T>> {
         let mut seen = HashSet::new();
         let served = wider(host).filter_map(|name| self.by_name.get(name.as_str()));
-        let first = |one: &&Served<T>| one.several.is_none_or(|number| seen.insert(number));
-        let mut first = first;
+        let mut first = |one: &&Served<T>| one.several.is_none_or(|number| seen.insert(number));
         served.map(|list| list.iter().filter(&mut first).map(|one| one.what).collect()).collect()
     }
 }
