@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use spillway_tests::client::Answer;
 use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
@@ -13,8 +14,18 @@ use spillway_tests::wait;
 use super::{Pool, endpoint, route};
 use crate::listeners;
 use crate::text::document;
+use crate::world::World;
 
-const DELAY_MS: u64 = 4_000;
+const DELAY_MS: u64 = 5_000;
+
+/// The revision that the proxy has accepted everything of; `None` while it has not.
+fn in_force(world: &World) -> Result<Option<u64>> {
+    let output = world.control_plane.command(&["status", "-o", "json"])?;
+    let fleets: Value = serde_json::from_slice(&output.stdout)?;
+    let fleet = fleets.get(0).context("no fleet")?;
+    let is_in_force = fleet.get("inForce") == Some(&Value::Bool(true));
+    Ok(fleet.get("revision").and_then(Value::as_u64).filter(|_| is_in_force))
+}
 
 /// A request that takes its time on e1, an edit that drains e1, and the request's answer afterwards.
 fn drained_by(rule: &str, edit: impl Fn(&Pool) -> Result<()>, others: &[&str]) -> Result<()> {
@@ -31,18 +42,22 @@ fn drained_by(rule: &str, edit: impl Fn(&Pool) -> Result<()>, others: &[&str]) -
                 ensure!(pool.upstreams.requests("e1")? == before + 1);
                 Ok(())
             })?;
+            let before = in_force(world)?.context("something is not in force yet")?;
             edit(&pool)?;
+            wait::until("the edit to be in force", || {
+                let revision = in_force(world)?;
+                ensure!(revision.is_some_and(|revision| revision > before), "{revision:?} after {before}");
+                Ok(())
+            })?;
+            ensure!(!under_way.is_finished(), "the request was over before the edit was in force");
             world.until("nothing new on e1", "/", |answer| {
                 answer.status == 200 && answer.header("x-upstream").is_some_and(|name| others.contains(&name))
             })?;
-            let waited = under_way.is_finished();
             let answer = under_way.join().ok().context("the client broke")??;
             ensure!(
                 answer.starts_with("HTTP/1.1 200") && answer.contains("x-upstream: e1"),
                 "what was under way ended with {answer:?}"
             );
-            // Requests by those who waited for the edit may have been under way as well.
-            println!("the edit was in force {} the request's end", if waited { "after" } else { "before" });
             Ok(())
         })
     })
