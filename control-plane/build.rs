@@ -12,11 +12,12 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Folders of messages that resources consist of, or that people put into them.
-const FOLDERS: [&str; 26] = [
+const FOLDERS: [&str; 28] = [
     "config/cluster/v3",
     "config/endpoint/v3",
     "config/listener/v3",
     "config/route/v3",
+    "config/trace/v3",
     "extensions/access_loggers/file",
     "extensions/access_loggers/stream",
     "extensions/common/matching",
@@ -36,6 +37,7 @@ const FOLDERS: [&str; 26] = [
     "extensions/matching",
     "extensions/path",
     "extensions/retry",
+    "extensions/tracers/opentelemetry",
     "extensions/transport_sockets/tls",
     "extensions/upstreams/http",
     "extensions/wasm",

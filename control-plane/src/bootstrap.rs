@@ -1,5 +1,6 @@
 //! The bootstrap with which an Envoy finds this control plane: the only configuration an Envoy is ever given by hand.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::str::FromStr;
@@ -28,6 +29,26 @@ pub struct HostPort {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected HOST:PORT such as 127.0.0.1:18000, [::1]:18000 or spillway.example.com:18000, found {0:?}")]
 pub struct HostPortError(String);
+
+impl HostPort {
+    /// An address, IPv6 without brackets, or a name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub const fn port(&self) -> NonZeroU16 {
+        self.port
+    }
+}
+
+/// As it is written.
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
 
 impl FromStr for HostPort {
     type Err = HostPortError;
@@ -263,6 +284,9 @@ fn runtime() -> Value {
                 "re2.max_program_size.error_level": MAX_PROGRAM_OF_ENVOY,
                 // A client that sends requests as fast as it can takes turns with the others.
                 "http.max_requests_per_io_cycle": 1,
+                // Spans go out once a second, or as many at a time; by default that is a call for every five.
+                "tracing.opentelemetry.flush_interval_ms": 1_000,
+                "tracing.opentelemetry.min_flush_spans": 256,
             },
         }],
     })

@@ -263,7 +263,8 @@ impl Model {
 
     /// What the filter of one Gateway enforces. The revision is left 0.
     pub fn filter_configuration(&self, gateway: &str) -> Configuration {
-        filter_configuration(&self.enforced(gateway))
+        let traced = self.gateways.get(gateway).is_some_and(|gateway| gateway.tracing.is_some());
+        filter_configuration(&self.enforced(gateway), traced)
     }
 
     /// What the filter of one Gateway needs to know to say what a request's key is before a route has been chosen; `None` if no route asks for that.
@@ -287,19 +288,26 @@ impl Model {
     }
 }
 
-/// What the filter of a Gateway with these policies enforces. The revision is left 0.
-pub(crate) fn filter_configuration(enforced: &[Enforced]) -> Configuration {
-    let policies = enforced.iter().map(|Enforced { name, policy, applies_to }| Policy {
-        name: name.clone(),
-        applies_to: applies_to.clone(),
+/// What the filter of a Gateway with these policies enforces; `traced` if the Gateway records spans. The revision is left 0.
+pub(crate) fn filter_configuration(enforced: &[Enforced], traced: bool) -> Configuration {
+    let policies = enforced
+        .iter()
+        .map(|Enforced { name, policy, applies_to }| enforced_policy(name, policy, applies_to.clone()));
+    Configuration { traced, policies: policies.collect(), ..Configuration::default() }
+}
+
+/// A TrafficPolicy in the filter's terms.
+fn enforced_policy(name: &str, policy: &TrafficPolicy, applies_to: Vec<Scope>) -> Policy {
+    Policy {
+        name: name.to_owned(),
+        applies_to,
         route_key: policy.route_key.clone(),
         rate_limits: policy.rate_limits.clone(),
         circuit_breakers: policy.circuit_breakers.clone(),
         concurrency: policy.concurrency.clone(),
         priority: policy.priority.clone(),
         degrade: policy.degrade.clone(),
-    });
-    Configuration { policies: policies.collect(), ..Configuration::default() }
+    }
 }
 
 /// What of that is known before a route has been chosen: what a request's key is.

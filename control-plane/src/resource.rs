@@ -12,6 +12,7 @@ pub mod proxyless;
 pub mod route;
 pub mod secret;
 pub mod tls;
+pub mod tracing;
 
 use std::time::Duration;
 

@@ -174,6 +174,7 @@ impl<H: Host> Filter<H> {
             return Self::announce_key(host, &mut root.engine, store);
         }
         metrics.request();
+        let is_traced = root.engine.is_traced();
         let request = Request::new(host, root.engine.needs());
         let decision = root.engine.decide(&request, store, host.now());
         let Decision { key, verdict, shadowed, limits } = decision;
@@ -213,6 +214,9 @@ impl<H: Host> Filter<H> {
             }
             Verdict::Reject(reject) => {
                 metrics.rejected(&reject);
+                if is_traced {
+                    reject::tag(host, &reject);
+                }
                 match reject::send(host, &reject, limits) {
                     Ok(()) => Action::Stop,
                     Err(error) => {

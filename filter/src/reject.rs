@@ -7,6 +7,21 @@ use crate::host::{Host, LocalResponse, Refused};
 /// The response header that names the rule.
 pub(crate) const REJECTED_BY: &str = "x-spillway-rejected-by";
 
+/// Leaves the parts of a reject where the tags of the request's span are taken from. The request is answered as well without them.
+pub(crate) fn tag<H: Host>(host: &H, reject: &Reject<'_>) {
+    let Reject { kind, policy, rule, .. } = *reject;
+    let parts = [
+        ("spillway_kind", kind.as_str()),
+        ("spillway_policy", policy),
+        ("spillway_rule", rule),
+        // What viewers of traces colour. A span's own status says nothing of answers 4xx.
+        ("spillway_error", "true"),
+    ];
+    for (name, value) in parts {
+        host.set_property(name, value.as_bytes()).ok();
+    }
+}
+
 /// Answers the current request, saying which rule refused it, with the rule's own body and headers if it has some. Envoy gives a gRPC request a gRPC answer.
 pub(crate) fn send<H: Host>(
     host: &H,

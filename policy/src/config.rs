@@ -52,6 +52,9 @@ pub struct Configuration {
     /// rejects nothing. Another one behind it does the rest.
     #[serde(default, skip_serializing_if = "is_false")]
     pub announces_key: bool,
+    /// The proxy records spans: which rule rejected a request is left for their tags too, part by part.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub traced: bool,
     /// The policies, in the order in which their rules are asked.
     pub policies: Vec<Policy>,
 }

@@ -43,6 +43,7 @@ pub use crate::decision::{
 pub struct Engine {
     revision: u64,
     announces_key: bool,
+    traced: bool,
     needs: Needs,
     index: Index,
     plans: Cache<Plan>,
@@ -82,7 +83,7 @@ impl Engine {
         if !problems.is_empty() {
             return Err(ConfigError::Problems(problems));
         }
-        let Configuration { revision, announces_key, policies } = configuration;
+        let Configuration { revision, announces_key, traced, policies } = configuration;
         let index = Index::new(&policies);
         let mut needs =
             Needs { route_name: index.needs_route(), filter_chain: index.needs_chain(), ..Needs::default() };
@@ -91,6 +92,7 @@ impl Engine {
         let engine = Self {
             revision,
             announces_key,
+            traced,
             needs,
             index,
             plans: Cache::default(),
@@ -121,6 +123,11 @@ impl Engine {
     /// Whether all that is wanted of it is the route key.
     pub const fn announces_key(&self) -> bool {
         self.announces_key
+    }
+
+    /// Whether spans are recorded that want to know what rejected a request.
+    pub const fn is_traced(&self) -> bool {
+        self.traced
     }
 
     /// The revision of its configuration.

@@ -145,6 +145,8 @@ pub struct Ratio(u16);
 impl Ratio {
     /// `50%`.
     pub const HALF: Self = Self(5_000);
+    /// `100%`.
+    pub const WHOLE: Self = Self(10_000);
 
     /// The share in hundredths of a percent, 0 to 10,000.
     pub const fn basis_points(self) -> u16 {

@@ -14,6 +14,7 @@ mod limits;
 mod matching;
 mod policy;
 mod route;
+mod tracing;
 
 pub use affinity::{HashCookie, HashKey, SessionKind, SessionPersistence};
 pub use backend::{
@@ -33,6 +34,7 @@ pub use matching::{
 };
 pub use policy::{TargetKind, TargetRef, TrafficPolicy};
 pub use route::{BackendRef, ParentRef, Retry, RetryCondition, Route, Rule, Timeouts};
+pub use tracing::Tracing;
 
 /// Values of enumerations (by the name of their type) that belong to the language and that nothing acts on yet.
 pub(crate) const LATER_VALUES: &[(&str, &[&str])] =

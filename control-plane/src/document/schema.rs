@@ -122,7 +122,7 @@ mod tests {
         let fields = |name: &str| -> Vec<_> {
             schema["$defs"][name]["properties"].as_object().unwrap().keys().cloned().collect()
         };
-        assert_eq!(fields("Gateway"), ["fleet", "listeners", "push"]);
+        assert_eq!(fields("Gateway"), ["fleet", "listeners", "push", "tracing"]);
         assert_eq!(fields("BackendRef"), ["name", "weight"]);
         assert_eq!(fields("Metadata"), ["name"]);
         assert!(!schema.to_string().contains(NOT_YET));

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
+use crate::bootstrap::HostPort;
+
 /// Reads a string that passes a check, which says what is wrong with it.
 fn checked<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -312,6 +314,29 @@ pub(crate) fn dns_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
         }
         Ok(())
     })
+}
+
+/// Where a collector listens.
+pub(crate) fn collector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostPort, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = |reason: &str| {
+        let expected = "expected HOST:PORT such as 127.0.0.1:4317 or collector.example.com:4317";
+        Error::custom(format!("{expected}, found {text:?}{reason}"))
+    };
+    if text.contains("://") {
+        return Err(wrong(": without a scheme; what is spoken is OTLP over gRPC"));
+    }
+    let collector: HostPort = text.parse().map_err(|_| wrong(""))?;
+    match collector.host().parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() => {
+            Err(wrong(": a collector may listen there, but that is nowhere to send to"))
+        }
+        Ok(_) => Ok(collector),
+        Err(_) if collector.host().len() > 253 || collector.host().split('.').any(str::is_empty) => {
+            Err(wrong(": that is no name of a host"))
+        }
+        Err(_) => Ok(collector),
+    }
 }
 
 /// What a health check asks for.

@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::config::listener::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use envoy_types::pb::envoy::extensions::filters::network::connection_limit::v3::ConnectionLimit;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::Tracing;
 use envoy_types::pb::google::protobuf::UInt64Value;
 use prost::{Message, Name};
 
@@ -41,13 +42,19 @@ pub fn route_config_name(listener: &kind::Listener) -> String {
     resource_name(listener)
 }
 
-/// One listener of a Gateway that Envoys listen on.
-pub fn listener(gateway: &str, listener: &kind::Listener, attachments: &[Attachment<'_>]) -> Listener {
+/// One listener of a Gateway that Envoys listen on. Spans are of requests: where connections are passed on, `tracing` is of no use.
+pub fn listener(
+    gateway: &str,
+    listener: &kind::Listener,
+    attachments: &[Attachment<'_>],
+    tracing: Option<Tracing>,
+) -> Listener {
     let patience = duration(listener.limits.request_headers_timeout.get());
     let last = match listener.protocol {
         Protocol::Tcp | Protocol::Tls => tcp::proxy(gateway, listener, attachments),
         Protocol::Http | Protocol::Https | Protocol::Proxyless => {
-            filter("http_connection_manager", &http::connection_manager(gateway, listener, attachments))
+            let manager = http::connection_manager(gateway, listener, attachments, tracing);
+            filter("http_connection_manager", &manager)
         }
     };
     let transport_socket = tls::downstream(listener);

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use spillway_policy::config::Configuration;
 
 use crate::dns::Addresses;
-use crate::document::kind::{Backend, Listener, Protocol};
+use crate::document::kind::{Backend, Gateway, Listener, Protocol};
 use crate::model::{self, Announced, Attachment, Certificate, Model};
 use crate::resource::extension_config::{self, Module, Proxy};
-use crate::resource::{self, cluster, endpoint, listener, proxyless, route, secret};
+use crate::resource::{self, cluster, endpoint, listener, proxyless, route, secret, tracing};
 
 use super::aside::Aside;
-use super::memo::{Entries, FromBackend, FromGateway, Memo, Terms};
+use super::memo::{Entries, FromBackend, FromGateway, Memo, Terms, Wanted};
 use super::revision::Revisions;
 use super::{Filter, Name, Resource, ResourceSet, Snapshot};
 
@@ -95,7 +95,8 @@ impl Builder {
             let named: Vec<_> =
                 gateways.iter().map(|gateway| Arc::new(backends_of(model, gateway))).collect();
             let made = self.backends(model, &used(model, &named));
-            (fleet.to_owned(), set(made.into_iter().map(|made| made.cluster)))
+            let collectors = gateways.iter().filter_map(|name| collector(model.gateways.get(*name)?));
+            (fleet.to_owned(), set(made.into_iter().map(|made| made.cluster).chain(collectors)))
         });
         clusters.collect()
     }
@@ -120,6 +121,7 @@ impl Builder {
         let mut routes = Vec::new();
         let mut filters = Vec::new();
         let mut named = Vec::new();
+        let mut collectors = Vec::new();
         for name in gateways {
             let Some(gateway) = model.gateways.get(*name) else { continue };
             let Self { memo, revisions, module_sha256, .. } = self;
@@ -131,12 +133,14 @@ impl Builder {
             listeners.extend(made.listeners);
             routes.extend(made.routes);
             named.push(made.backends);
-            filters.extend(memo.filters(name, enforced, made.by_key, |enforced| {
+            collectors.extend(made.collector);
+            let wanted = Wanted { by_key: made.by_key, traced: gateway.tracing.is_some() };
+            filters.extend(memo.filters(name, enforced, wanted, |enforced| {
                 let mut filter = |configuration, revision_of: String, name| {
                     filter(configuration, &revision_of, name, revisions, module_sha256, now)
                 };
-                let whole = model::filter_configuration(enforced);
-                let key = made.by_key.then(|| model::key_configuration(enforced));
+                let whole = model::filter_configuration(enforced, wanted.traced);
+                let key = wanted.by_key.then(|| model::key_configuration(enforced));
                 let whole = filter(whole, (*name).to_owned(), extension_config::name(name));
                 let key = key.map(|key| filter(key, format!("{name}/key"), extension_config::key_name(name)));
                 [whole].into_iter().chain(key).collect()
@@ -150,7 +154,7 @@ impl Builder {
             secrets: set(certificates.into_iter().flat_map(|(name, certificate)| {
                 self.memo.secrets(name, certificate, || from_certificate(name, certificate))
             })),
-            clusters: set(backends.iter().map(|made| Arc::clone(&made.cluster))),
+            clusters: set(backends.iter().map(|made| Arc::clone(&made.cluster)).chain(collectors)),
             endpoints: set(backends.iter().map(|made| Arc::clone(&made.endpoints))),
             near: near(&backends),
             listeners: set(listeners),
@@ -202,6 +206,9 @@ pub(super) fn local_filters(filters: &[Filter], path: &str) -> ResourceSet {
 fn from_gateway(model: &Model, name: &str, announced: Announced, known: &mut Entries) -> FromGateway {
     let mut made = FromGateway::default();
     let mut backends = HashMap::new();
+    let gateway = model.gateways.get(name);
+    let spans = gateway.and_then(|gateway| tracing::settings(gateway));
+    made.collector = gateway.and_then(|gateway| collector(gateway));
     for (number, (one, attachments)) in model.served(name).iter().enumerate() {
         let routes: Vec<_> = attachments.iter().map(|attachment| known.of(number, one, attachment)).collect();
         for backend in routes.iter().flat_map(|route| &*route.backends) {
@@ -216,7 +223,7 @@ fn from_gateway(model: &Model, name: &str, announced: Announced, known: &mut Ent
                 resource::any(&proxyless::route_config(one, attachments))
             }
             Protocol::Http | Protocol::Https | Protocol::Tcp | Protocol::Tls => {
-                let listener = listener::listener(name, one, attachments);
+                let listener = listener::listener(name, one, attachments, spans.clone());
                 made.listeners.push(Arc::new(Resource::new(&listener::resource_name(one), &listener)));
                 if !one.protocol.is_http() {
                     continue;
@@ -229,6 +236,12 @@ fn from_gateway(model: &Model, name: &str, announced: Announced, known: &mut Ent
     }
     made.backends = Arc::new(backends.into_iter().collect());
     made
+}
+
+/// The cluster of the collector that gets a Gateway's spans.
+fn collector(gateway: &Gateway) -> Option<Arc<Resource>> {
+    let collector = &gateway.tracing.as_ref()?.otlp;
+    Some(Arc::new(Resource::new(&tracing::cluster_name(collector), &tracing::cluster(collector))))
 }
 
 /// The Backends that the routes of a Gateway name, and whether gRPC clients without a proxy use them.

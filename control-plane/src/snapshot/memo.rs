@@ -43,6 +43,8 @@ struct OfGateway {
 pub(super) struct FromGateway {
     pub(super) listeners: Vec<Arc<Resource>>,
     pub(super) routes: Vec<Arc<Resource>>,
+    /// The cluster of the collector that gets its spans.
+    pub(super) collector: Option<Arc<Resource>>,
     /// The Backends that the routes name, and whether clients without a proxy do.
     pub(super) backends: Arc<BTreeMap<Name, bool>>,
     /// Whether some route is chosen by the route key.
@@ -92,12 +94,21 @@ impl Entries {
     }
 }
 
-/// The filters of a Gateway. They are made of the policies that they enforce, and of whether routes are chosen by the key.
+/// The filters of a Gateway. They are made of the policies that they enforce, and of what else the Gateway wants of them.
 #[derive(Debug)]
 struct OfPolicies {
     enforced: Vec<Enforced>,
-    by_key: bool,
+    wanted: Wanted,
     filters: Vec<Filter>,
+}
+
+/// What a Gateway wants of its filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Routes are chosen by the key.
+    pub(super) by_key: bool,
+    /// Spans are recorded.
+    pub(super) traced: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -169,17 +180,17 @@ impl Memo {
         resources
     }
 
-    /// The filters of a Gateway, which `make` makes if the policies are others.
+    /// The filters of a Gateway, which `make` makes if the policies are others, or what is wanted of them is.
     pub(super) fn filters(
         &mut self,
         gateway: &str,
         enforced: Vec<Enforced>,
-        by_key: bool,
+        wanted: Wanted,
         make: impl FnOnce(&[Enforced]) -> Vec<Filter>,
     ) -> Vec<Filter> {
         let last = self.last.policies.remove(gateway);
-        let known = last.filter(|last| last.by_key == by_key && last.enforced == enforced);
-        let entry = known.unwrap_or_else(|| OfPolicies { filters: make(&enforced), enforced, by_key });
+        let known = last.filter(|last| last.wanted == wanted && last.enforced == enforced);
+        let entry = known.unwrap_or_else(|| OfPolicies { filters: make(&enforced), enforced, wanted });
         let filters = entry.filters.clone();
         self.current.policies.insert(gateway.to_owned(), entry);
         filters

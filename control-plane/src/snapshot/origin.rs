@@ -2,7 +2,7 @@
 
 use super::Name;
 use crate::document::kind::{self, Protocol};
-use crate::resource::{Kind, extension_config, listener, proxyless, secret};
+use crate::resource::{Kind, extension_config, listener, proxyless, secret, tracing};
 use crate::store::Accepted;
 
 /// A part of a document that goes into a resource.
@@ -23,7 +23,10 @@ pub(super) fn parts(accepted: &Accepted, gateways: &[Name], kind: Kind, resource
             let (certificate, field) = secret::origin(resource);
             vec![part(kind::Kind::Certificate, certificate, field)]
         }
-        Kind::Cluster => vec![part(kind::Kind::Backend, resource, "")],
+        Kind::Cluster => match collector(accepted, gateways, resource) {
+            collectors if collectors.is_empty() => vec![part(kind::Kind::Backend, resource, "")],
+            collectors => collectors,
+        },
         Kind::Endpoints => {
             vec![
                 part(kind::Kind::Backend, resource, "spec.endpoints"),
@@ -33,6 +36,16 @@ pub(super) fn parts(accepted: &Accepted, gateways: &[Name], kind: Kind, resource
         Kind::Listener | Kind::Route => listeners(accepted, gateways, kind, resource),
         Kind::ExtensionConfig => filter(accepted, gateways, resource),
     }
+}
+
+/// The Gateways whose spans a cluster is for.
+fn collector(accepted: &Accepted, gateways: &[Name], resource: &str) -> Vec<Part> {
+    let is_of = |gateway: &&Name| {
+        let tracing = accepted.model.gateways.get(&***gateway).and_then(|gateway| gateway.tracing.as_ref());
+        tracing.is_some_and(|tracing| tracing::cluster_name(&tracing.otlp) == resource)
+    };
+    let gateways = gateways.iter().filter(is_of);
+    gateways.map(|gateway| part(kind::Kind::Gateway, gateway, "spec.tracing")).collect()
 }
 
 fn listeners(accepted: &Accepted, gateways: &[Name], kind: Kind, resource: &str) -> Vec<Part> {

@@ -143,8 +143,8 @@ fn a_request_costs_few_host_calls() {
     assert_eq!(host_calls(BREAKER, b"200"), 5, "the clock twice, the backend, status and flags");
     assert_eq!(
         host_calls(LIMIT, b"200"),
-        6,
-        "a reject: the clock, the header, the key, the record read, the decision, the answer"
+        5,
+        "a reject: the clock, the header, the key, the decision, the answer, while the bucket is known to be empty"
     );
 }
 
@@ -294,6 +294,24 @@ fn the_access_log_hears_who_rejected_or_would_have() {
     let mut other = Worker::on(&host, &shadow);
     assert_eq!(other.request(b"200"), Action::Continue);
     assert_eq!(host.property_set("spillway_decision"), expected);
+}
+
+#[test]
+fn spans_hear_the_parts_of_a_reject_where_there_are_spans() {
+    let parts = ["spillway_kind", "spillway_policy", "spillway_rule", "spillway_error"];
+    for traced in [false, true] {
+        let host = Fake::default();
+        let configuration = LIMIT.replacen('{', &format!("{{\"traced\": {traced}, "), 1);
+        let mut worker = Worker::on(&host, &configuration);
+        host.request(&[("x-tenant-id", b"acme")]);
+        worker.request(b"200");
+        worker.request(b"200");
+        assert_eq!(parts.map(|part| host.property_set(part)), [const { None }; 4]);
+        worker.request(b"429");
+        let told = ["rate-limit", "api", "per-tenant", "true"];
+        let told = told.map(|part| traced.then(|| part.as_bytes().to_vec()));
+        assert_eq!(parts.map(|part| host.property_set(part)), told);
+    }
 }
 
 #[test]
@@ -523,6 +541,7 @@ fn traffic_makes_no_metrics() {
         worker.request(if number % 2 == 0 { b"500" } else { b"200" });
         if number % 1_000 == 0 {
             worker.filter.on_tick(ROOT);
+            host.calls();
         }
     }
     Worker::ticks(&mut [&mut worker], ROOT, SECOND);

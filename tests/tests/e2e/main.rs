@@ -57,6 +57,7 @@ mod terminal;
 mod text;
 mod tls;
 mod top;
+mod tracing;
 mod trap;
 mod upstream;
 mod variants;

@@ -4,10 +4,9 @@ use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spillway_policy::config::NotYet;
 use spillway_policy::unit::Duration;
 
-use super::{ClientAddress, Limits, ListenerTls};
+use super::{ClientAddress, Limits, ListenerTls, Tracing};
 use crate::document::syntax;
 
 /// Listeners for one fleet of Envoys.
@@ -21,8 +20,8 @@ pub struct Gateway {
     /// Without listeners only the extension config `spillway/<gateway>` is published, for Envoys whose listeners come from elsewhere.
     #[serde(default)]
     pub listeners: Vec<Listener>,
-    /// Envoy's OpenTelemetry tracer.
-    pub tracing: Option<NotYet>,
+    /// Spans of requests, recorded by the Envoys themselves.
+    pub tracing: Option<Tracing>,
     /// Guarded push.
     pub push: Option<Push>,
 }

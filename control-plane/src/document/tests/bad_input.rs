@@ -15,6 +15,39 @@ fn check(kind: &str, spec: &str, expected: &[&str]) {
 }
 
 #[test]
+fn collectors() {
+    let web = "fleet: f\nlisteners: [{name: web, port: 80, protocol: HTTP}]\ntracing: ";
+    let expected =
+        "7:19 spec.tracing.otlp: expected HOST:PORT such as 127.0.0.1:4317 or collector.example.com:4317";
+    for (collector, reason) in [
+        ("http://collector:4317", ": without a scheme; what is spoken is OTLP over gRPC"),
+        ("collector", ""),
+        ("collector:0", ""),
+        ("0.0.0.0:4317", ": a collector may listen there, but that is nowhere to send to"),
+        ("[::]:4317", ": a collector may listen there, but that is nowhere to send to"),
+        ("a..b:4317", ": that is no name of a host"),
+    ] {
+        let tracing = format!("{web}{{otlp: \"{collector}\"}}");
+        check("Gateway", &tracing, &[&format!("{expected}, found {collector:?}{reason}")]);
+    }
+    check(
+        "Gateway",
+        &format!("{web}{{sampling: 101%}}"),
+        &[
+            "7:12 spec.tracing.otlp: the field `otlp` is missing",
+            "7:23 spec.tracing.sampling: expected a ratio from 0% to 100% such as 50% or 0.5%, found \"101%\"",
+        ],
+    );
+    let nothing = "spans are of requests that Envoys serve, and this Gateway has no listener whose protocol is HTTP or HTTPS";
+    for listeners in ["", "{name: raw, port: 80, protocol: TCP}"] {
+        let spec = format!("fleet: f\nlisteners: [{listeners}]\ntracing: {{otlp: \"c:4317\"}}");
+        check("Gateway", &spec, &[&format!("7:12 spec.tracing: {nothing}")]);
+    }
+    let broken = "fleet: f\nlisteners: [{name: web, port: 80, protocol: http}]\ntracing: {otlp: \"c:4317\"}";
+    check("Gateway", broken, &["6:47 spec.listeners[0].protocol: unknown value `http`"]);
+}
+
+#[test]
 fn gateways() {
     check(
         "Gateway",

@@ -4,11 +4,19 @@ use std::collections::BTreeMap;
 
 use super::{Check, certificate, proxyless, steps};
 use crate::document::Document;
-use crate::document::kind::{Gateway, Protocol};
+use crate::document::kind::{Gateway, Listener, Protocol};
 
 pub(super) fn check(check: &mut Check<'_>, document: &Document, gateway: &Gateway) {
     proxyless::gateway(check, document, gateway);
     certificate::gateway(check, document, gateway);
+    let has_requests = |one: &Listener| matches!(one.protocol, Protocol::Http | Protocol::Https);
+    if gateway.tracing.is_some()
+        && document.is_sound(steps!["spec"], &["listeners"])
+        && !gateway.listeners.iter().any(has_requests)
+    {
+        let message = "spans are of requests that Envoys serve, and this Gateway has no listener whose protocol is HTTP or HTTPS";
+        check.report(document, steps!["spec", "tracing"], message, None);
+    }
     let names = gateway.listeners.iter().enumerate();
     check.unique(
         document,

@@ -13,8 +13,8 @@ fn document() -> impl Strategy<Value = String> {
     let name = proptest::sample::select(&NAMES[..]);
     let spec = prop_oneof![
         (1..4_u8, any::<bool>(), proptest::sample::select(&["f", "g"][..])).prop_map(|(port, other, fleet)| {
-            let other = if other { ", {name: admin, port: 9, protocol: HTTP}" } else { "" };
-            ("Gateway", format!("{{fleet: {fleet}, listeners: [{{name: web, port: {port}, protocol: HTTP, hostname: '*.x.org'}}{other}]}}"))
+            let other = if other { "{name: admin, port: 9, protocol: HTTP}], tracing: {otlp: 'c:1'}" } else { "]" };
+            ("Gateway", format!("{{fleet: {fleet}, listeners: [{{name: web, port: {port}, protocol: HTTP, hostname: '*.x.org'}}, {other}}}"))
         }),
         (name.clone(), name.clone()).prop_map(|(certificate, ca)| {
             ("Gateway", format!("{{fleet: h, listeners: [{{name: web, port: 5, protocol: HTTPS, tls: {{certificateRefs: [{certificate}], clientCa: {ca}}}}}]}}"))

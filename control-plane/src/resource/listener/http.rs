@@ -17,6 +17,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     HttpConnectionManager, HttpFilter, Rds,
     http_connection_manager::{
         InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+        Tracing,
     },
     http_filter,
 };
@@ -30,6 +31,7 @@ use crate::document::kind::{Limits, Listener};
 use crate::model::Attachment;
 use crate::resource::access_log::access_log;
 use crate::resource::route::{ROUTE_KEY_HEADER, affinity};
+use crate::resource::tracing::from_b3;
 use crate::resource::{
     any, boolean, duration, extension, extension_config, over_ads_without_timeout, tls, uint32,
 };
@@ -45,6 +47,7 @@ pub(super) fn connection_manager(
     gateway: &str,
     listener: &Listener,
     attachments: &[Attachment<'_>],
+    tracing: Option<Tracing>,
 ) -> HttpConnectionManager {
     let Limits {
         max_connections: _, // by a filter of its own
@@ -66,8 +69,9 @@ pub(super) fn connection_manager(
         local_reply_config: Some(local_replies()),
         early_header_mutation_extensions: vec![extension(
             "spillway.reserved_headers",
-            &without_reserved_headers(),
+            &early_mutations(tracing.is_some()),
         )],
+        tracing,
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: Some(duration(idle_timeout.get())),
             // Many upstreams read `x_route_key` and `x-route-key` as the same header.
@@ -147,18 +151,17 @@ pub(in crate::resource) fn router() -> HttpFilter {
     }
 }
 
-/// Takes headers away that only this proxy may set, before anything is matched.
-fn without_reserved_headers() -> HeaderMutation {
+/// Takes headers away that only this proxy may set, before anything is matched; and where spans are recorded, finds what they are part of.
+fn early_mutations(traced: bool) -> HeaderMutation {
     let reserved = StringMatcher {
         match_pattern: Some(MatchPattern::Prefix(RESERVED_HEADERS.to_owned())),
         ..StringMatcher::default()
     };
-    HeaderMutation {
-        mutations: [
-            Action::Remove(ROUTE_KEY_HEADER.to_owned()),
-            Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(reserved) }),
-        ]
-        .map(|action| Mutation { action: Some(action) })
-        .into(),
-    }
+    let without = [
+        Action::Remove(ROUTE_KEY_HEADER.to_owned()),
+        Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(reserved) }),
+    ];
+    let without = without.map(|action| Mutation { action: Some(action) });
+    let parents = traced.then(from_b3).into_iter().flatten();
+    HeaderMutation { mutations: without.into_iter().chain(parents).collect() }
 }

@@ -15,9 +15,10 @@ fn rendered(one: &str, others: &[(&str, &str, &str)]) -> Listener {
     let documents: Vec<_> =
         [("Gateway", "edge", gateway.as_str())].into_iter().chain(others.iter().copied()).collect();
     let model = model(&documents);
-    let one = &model.gateways["edge"].listeners[0];
+    let gateway = &model.gateways["edge"];
+    let one = &gateway.listeners[0];
     let attachments: Vec<_> = model.routes_of("edge", one).collect();
-    listener("edge", one, &attachments)
+    listener("edge", one, &attachments, crate::resource::tracing::settings(gateway))
 }
 
 fn names(listener: &Listener) -> Vec<&str> {

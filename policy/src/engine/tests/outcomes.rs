@@ -95,9 +95,11 @@ fn a_vm_that_goes_on_ticking_keeps_its_place_in_flight() {
 #[test]
 fn an_engine_says_of_which_configuration_it_is() {
     for announces_key in [false, true] {
-        let configuration = Configuration { revision: 7, announces_key, policies: Vec::new() };
+        let traced = !announces_key;
+        let configuration = Configuration { revision: 7, announces_key, traced, policies: Vec::new() };
         let engine = Engine::new(configuration).unwrap();
-        assert_eq!((engine.revision(), engine.announces_key()), (7, announces_key));
+        let said = (engine.revision(), engine.announces_key(), engine.is_traced());
+        assert_eq!(said, (7, announces_key, traced));
     }
 }
 
