@@ -337,7 +337,9 @@ impl<H: Host> Filter<H> {
         }
         let streams = self.streams.iter().filter(|(_, stream)| over.contains(&stream.root));
         let streams: Vec<u32> = streams.map(|(context, _)| *context).collect();
-        streams.into_iter().for_each(|context| self.forget(context));
+        for context in streams {
+            self.forget(context);
+        }
         let Self { host, roots, metrics, conflicts, .. } = self;
         for root in roots.iter_mut().filter(|root| over.contains(&root.context)) {
             root.engine.retire(&mut SharedData { host, conflicts }, host.now());

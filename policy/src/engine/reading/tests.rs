@@ -91,6 +91,24 @@ fn what_is_in_flight_is_that_of_all_vms_that_are_alive() {
 }
 
 #[test]
+fn a_vm_that_only_stalled_is_counted_again() {
+    let mut store = Shared::default();
+    let (mut stalled, mut other) = (engine(policies()), engine(policies()));
+    let request = Described::backend("x");
+    let held = [(), ()].map(|()| admitted(stalled.decide(&request, &mut store, SECOND).verdict).unwrap());
+    assert_eq!(shown(&mut [&mut stalled, &mut other], &mut store, SECOND).1, Some([2, 10, 20]));
+    for beat in 0..12 {
+        other.tick(&mut store, 2 * SECOND + beat * 500 * MS);
+    }
+    assert_eq!(shown(&mut [&mut other], &mut store, 8 * SECOND).1, Some([0, 10, 20]));
+    assert_eq!(shown(&mut [&mut stalled, &mut other], &mut store, 9 * SECOND).1, Some([2, 10, 20]));
+    for admission in held {
+        stalled.complete(admission, Outcome::default(), &mut store, 20 * SECOND);
+    }
+    assert_eq!(shown(&mut [&mut stalled, &mut other], &mut store, 20 * SECOND).1, Some([0, 10, 0]));
+}
+
+#[test]
 fn engines_of_one_vm_are_counted_together_and_one_that_goes_takes_its_own() {
     let mut store = Shared::default();
     let mut old = engine(policies());
