@@ -101,7 +101,7 @@ impl Configuration {
         report.each("degrade", &policy.degrade, |report, rule| {
             report.each("shed", &rule.shed, |report, level| {
                 let has = |priority: &Priority| priority.levels.contains(level);
-                if !prioritised.meeting(policy).any(has) {
+                if !prioritised.meets(policy, has) {
                     report.add(format!("no priority that applies to the same traffic has a level {level:?}"));
                 }
             });
@@ -116,7 +116,7 @@ impl Configuration {
             .chain(policy.circuit_breakers.iter().map(|rule| &rule.key))
             .chain(policy.concurrency.iter().map(|rule| &rule.key));
         let uses = |key: &Vec<KeyPart>| key.contains(&KeyPart::Named(NamedPart::RouteKey));
-        if !keys.into_iter().any(uses) || keyed.meeting(policy).next().is_some() {
+        if !keys.into_iter().any(uses) || keyed.meets(policy, |_| true) {
             return;
         }
         let check = |report: &mut Report, key: &'_ [KeyPart]| {
@@ -148,57 +148,87 @@ fn scopes(policy: &Policy) -> impl Iterator<Item = Option<&Scope>> {
     everything.into_iter().chain(policy.applies_to.iter().map(Some))
 }
 
-/// What some policies have, by what they apply to. Ten thousand policies are mostly aimed at a route each, and those are found without asking all.
+/// What some policies have, by what they apply to. Ten thousand policies are mostly aimed at a Route each, and those are found without asking all.
 struct Aimed<'p, T: ?Sized> {
-    routes: BTreeMap<&'p str, Vec<&'p T>>,
+    routes: Names<'p, T>,
+    prefixes: Names<'p, T>,
     elsewhere: Vec<(Option<&'p Scope>, &'p T)>,
 }
 
 impl<'p, T: ?Sized> Aimed<'p, T> {
     fn of(policies: &'p [Policy], has: impl Fn(&'p Policy) -> Option<&'p T>) -> Self {
-        let mut aimed = Self { routes: BTreeMap::new(), elsewhere: Vec::new() };
+        let mut aimed = Self { routes: Names::new(), prefixes: Names::new(), elsewhere: Vec::new() };
         for policy in policies {
             let Some(thing) = has(policy) else { continue };
             for scope in scopes(policy) {
                 match scope {
-                    Some(Scope::Route(route)) => aimed.routes.entry(route).or_default().push(thing),
-                    _ => aimed.elsewhere.push((scope, thing)),
+                    Some(Scope::Route(name)) => aimed.routes.add(name, thing),
+                    Some(Scope::RoutePrefix(name)) => aimed.prefixes.add(name, thing),
+                    Some(Scope::FilterChain(_)) | None => aimed.elsewhere.push((scope, thing)),
                 }
             }
         }
         aimed
     }
 
-    /// What can apply to a request that `policy` applies to; the same may come more than once.
-    fn meeting(&self, policy: &'p Policy) -> impl Iterator<Item = &'p T> {
-        scopes(policy).flat_map(move |ours| {
-            let elsewhere = self.elsewhere.iter().filter(move |(theirs, _)| can_meet(ours, *theirs));
-            // Names that begin with a prefix stand together.
-            let (first, last) = match ours {
-                Some(Scope::Route(name)) => (Included(name.as_str()), Included(name.as_str())),
-                Some(Scope::RoutePrefix(prefix)) => (Included(prefix.as_str()), Unbounded),
-                Some(Scope::FilterChain(_)) | None => (Unbounded, Unbounded),
+    /// Whether what can apply to a request that `policy` applies to has something that `is_it`.
+    fn meets(&self, policy: &Policy, is_it: impl Fn(&T) -> bool) -> bool {
+        let Self { routes, prefixes, elsewhere } = self;
+        scopes(policy).any(|ours| {
+            let by_name = match ours {
+                Some(Scope::Route(name)) => routes.at(name, &is_it) || prefixes.before(name, &is_it),
+                Some(Scope::RoutePrefix(prefix)) => {
+                    let longer = routes.after(prefix, &is_it) || prefixes.after(prefix, &is_it);
+                    longer || prefixes.before(prefix, &is_it)
+                }
+                Some(Scope::FilterChain(_)) | None => routes.after("", &is_it) || prefixes.after("", &is_it),
             };
-            let begins = move |name: &str| match ours {
-                Some(Scope::RoutePrefix(prefix)) => name.starts_with(prefix.as_str()),
-                _ => true,
-            };
-            let met = self.routes.range::<str, _>((first, last)).take_while(move |(name, _)| begins(name));
-            elsewhere.map(|(_, thing)| *thing).chain(met.flat_map(|(_, things)| things.iter().copied()))
+            by_name || elsewhere.iter().any(|(theirs, thing)| can_meet(ours, *theirs) && is_it(thing))
         })
     }
 }
 
-/// Whether some request can be in both.
+/// Things by names in order, where those that begin alike stand together.
+struct Names<'p, T: ?Sized> {
+    things: BTreeMap<&'p str, Vec<&'p T>>,
+    lengths: BTreeSet<usize>,
+}
+
+impl<'p, T: ?Sized> Names<'p, T> {
+    const fn new() -> Self {
+        Self { things: BTreeMap::new(), lengths: BTreeSet::new() }
+    }
+
+    fn add(&mut self, name: &'p str, thing: &'p T) {
+        self.things.entry(name).or_default().push(thing);
+        self.lengths.insert(name.len());
+    }
+
+    /// Under this name.
+    fn at(&self, name: &str, is_it: impl Fn(&T) -> bool) -> bool {
+        self.things.get(name).is_some_and(|things| things.iter().any(|thing| is_it(thing)))
+    }
+
+    /// Under a name that `name` begins with.
+    fn before(&self, name: &str, is_it: impl Fn(&T) -> bool) -> bool {
+        let prefixes =
+            self.lengths.iter().map_while(|length| (*length <= name.len()).then(|| name.get(..*length)));
+        prefixes.flatten().any(|prefix| self.at(prefix, &is_it))
+    }
+
+    /// Under a name that begins with `prefix`.
+    fn after(&self, prefix: &str, is_it: impl Fn(&T) -> bool) -> bool {
+        let named = self.things.range::<str, _>((Included(prefix), Unbounded));
+        let mut named = named.take_while(|(name, _)| name.starts_with(prefix));
+        named.any(|(_, things)| things.iter().any(|thing| is_it(thing)))
+    }
+}
+
+/// Whether some request can be in both, of which at least one is not a matter of the route's name.
 fn can_meet(a: Option<&Scope>, b: Option<&Scope>) -> bool {
-    use Scope::{FilterChain, Route, RoutePrefix};
     match (a, b) {
-        (Some(Route(a)), Some(Route(b))) | (Some(FilterChain(a)), Some(FilterChain(b))) => a == b,
-        (Some(Route(route)), Some(RoutePrefix(prefix))) | (Some(RoutePrefix(prefix)), Some(Route(route))) => {
-            route.starts_with(prefix)
-        }
-        (Some(RoutePrefix(a)), Some(RoutePrefix(b))) => a.starts_with(b) || b.starts_with(a),
-        (None, _) | (_, None) | (Some(FilterChain(_)), Some(_)) | (Some(_), Some(FilterChain(_))) => true,
+        (Some(Scope::FilterChain(a)), Some(Scope::FilterChain(b))) => a == b,
+        _ => true,
     }
 }
 
