@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::bootstrap::CONTROL_PLANE_CLUSTER;
+
 /// What names of Envoy's own statistics that are asked for look like: those of the filter and of Backends.
 pub(super) const ENVOY_FILTER: &str = "^wasmcustom\\.spillway_|^cluster\\.[^.]+\\.(upstream_rq_(total|[1-5]xx|time|retry|timeout|active)|membership_(total|healthy))$";
 
@@ -82,7 +84,10 @@ impl Meaning {
                 "membership_healthy" => OfBackend::Healthy,
                 _ => return None,
             };
-            return Some(Self::OfBackend(label("envoy_cluster_name")?, of_backend));
+            let cluster = label("envoy_cluster_name")?;
+            // An Envoy's clusters for ourselves, the control plane and collectors, are no Backends.
+            let is_ours = cluster.split('/').next() == Some(CONTROL_PLANE_CLUSTER);
+            return (!is_ours).then_some(Self::OfBackend(cluster, of_backend));
         }
         let (kind, of_rule) = match name.strip_prefix("spillway_")? {
             "requests" => return Some(Self::Requests),

@@ -92,11 +92,12 @@ impl Asked {
             let asked = Instant::now();
             let late = |_| Err(format!("does not answer within {LIMIT:?}"));
             let answer = timeout(LIMIT, self.fleets(&mut known)).await.unwrap_or_else(late);
+            // What it took to say nothing was no work for it.
+            let work = if answer.is_ok() { asked.elapsed() } else { Duration::ZERO };
             if heard.send(Heard::Said(Instant::now(), Said::Server(answer))).await.is_err() {
                 return;
             }
-            let took = asked.elapsed();
-            sleep(self.interval.saturating_sub(took).max(took * (SHARE - 1))).await;
+            sleep(self.interval.saturating_sub(asked.elapsed()).max(work * (SHARE - 1))).await;
         }
     }
 

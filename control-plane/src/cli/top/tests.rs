@@ -66,6 +66,16 @@ fn what_is_asked_for_is_what_is_understood() {
 }
 
 #[test]
+fn clusters_of_ours_are_no_backends() {
+    let of = |name: &str| {
+        let labels = [("envoy_cluster_name", name.to_owned())].into();
+        meaning::Meaning::of("envoy_cluster_upstream_rq_total", &labels).is_some()
+    };
+    assert!(of("orders") && of("spillways"));
+    assert!(!of("spillway") && !of("spillway/tracing/collector_4317"));
+}
+
+#[test]
 fn without_sources_the_text_says_how_to_name_some() {
     let picture = Model::new("http://s", []).picture(0.0);
     let shown = text(&picture);
