@@ -11,6 +11,7 @@ mod memory;
 mod picture;
 mod report;
 mod scenario;
+mod telemetry;
 mod variant;
 
 use std::fs;
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     /// A first impression: few rounds, short latencies
     #[arg(long)]
     quick: bool,
+    /// Something else: what spans and an access log cost beside the same filter, with an upstream
+    #[arg(long)]
+    telemetry: bool,
     /// Only scenarios whose name contains this
     #[arg(long)]
     only: Option<String>,
@@ -72,6 +76,9 @@ const TRACED: usize = 2_000;
 const TENANTS: usize = 65_536;
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.telemetry {
+        return telemetry::run(options);
+    }
     let mut report = Report::new(options)?;
     let wanted = |scenario: &&Scenario| options.only.as_ref().is_none_or(|part| scenario.name.contains(part));
     for scenario in SCENARIOS.iter().filter(wanted) {
