@@ -1,6 +1,7 @@
 //! What has to hold for a Backend.
 
 use super::{Check, certificate, steps};
+use crate::bootstrap::CONTROL_PLANE_CLUSTER;
 use crate::document::kind::{Backend, BackendProtocol, BalancingPolicy, MAX_UNITS, units_of_weight};
 use crate::document::{Document, Step};
 
@@ -15,6 +16,13 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, backend: &Backen
         connection_pool: _,
         tls,
     } = backend;
+    if document.name == CONTROL_PLANE_CLUSTER {
+        // Envoy keeps the cluster of its bootstrap, and would send requests there.
+        let message =
+            format!("`{CONTROL_PLANE_CLUSTER}` is the cluster by which Envoys reach the control plane");
+        let help = Some("give the Backend another name".to_owned());
+        check.report(document, steps!["metadata", "name"], message, help);
+    }
     if let Some(tls) = tls {
         certificate::backend(check, document, tls);
     }

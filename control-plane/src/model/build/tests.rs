@@ -59,6 +59,14 @@ fn a_limit_by_route_key_needs_a_route_key_for_its_traffic() {
 }
 
 #[test]
+fn a_backend_is_not_called_as_the_control_plane_s_cluster_is() {
+    let text = BASE.replace("name: v1", "name: spillway");
+    let errors = Model::build([read("base.yaml", text.as_bytes())]).err().unwrap_or_default();
+    let said: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    assert_eq!(said, ["metadata.name: `spillway` is the cluster by which Envoys reach the control plane"]);
+}
+
+#[test]
 fn two_route_keys_for_one_target_are_an_error_and_for_a_part_of_it_not() {
     assert_eq!(errors(&[(EDGE, KEY), (WEB, KEY), (ORDERS, KEY), (API, KEY)]), [""; 0]);
     assert_eq!(
