@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use spillway_policy::config::{KeyPart, NamedPart, PathSegment, Policy, Problem};
+use spillway_policy::config::{KeyPart, NamedPart, PathSegment, Problem};
 
 use super::{Check, proxyless, steps};
 use crate::document::kind::{Kind, Listener, ParentRef, Spec, TargetKind, TargetRef, TrafficPolicy};
 use crate::document::{Document, Step};
-use crate::model::Model;
+use crate::model::{Model, enforced_policy};
 
 pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &TrafficPolicy) {
     if policy.target_refs.is_empty() {
@@ -48,17 +48,7 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document, policy: &Traffic
         proxyless::policy(check, document, i, &covered);
         has_requests(check, document, i, &covered);
     }
-    let alone = Policy {
-        name: document.name.clone(),
-        applies_to: Vec::new(),
-        route_key: policy.route_key.clone(),
-        rate_limits: policy.rate_limits.clone(),
-        circuit_breakers: policy.circuit_breakers.clone(),
-        concurrency: policy.concurrency.clone(),
-        priority: policy.priority.clone(),
-        degrade: policy.degrade.clone(),
-    };
-    for problem in alone.problems() {
+    for problem in enforced_policy(&document.name, policy, Vec::new()).problems() {
         report(check, document, problem);
     }
     for (path, key) in keys(policy) {
