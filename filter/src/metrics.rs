@@ -21,12 +21,17 @@ const ALL_LEVELS: &str = "all";
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     requests: Count,
-    counts: HashMap<Box<str>, Count>,
-    standings: HashMap<Box<str>, Standing>,
+    named: HashMap<Box<str>, Metric>,
     /// More was to be shown than may be, since the last configuration, and whether that was said.
     full: Option<bool>,
     /// Reused for the names, so that counting allocates only once a name.
     name: String,
+}
+
+#[derive(Debug)]
+enum Metric {
+    Count(Count),
+    Standing(Standing),
 }
 
 #[derive(Debug, Default)]
@@ -56,11 +61,11 @@ impl Metrics {
         for policy in &configuration.policies {
             self.announce_policy(policy);
         }
-        for (name, count) in &mut self.counts {
-            count.define(host, name);
-        }
-        for (name, standing) in &mut self.standings {
-            standing.define(host, name);
+        for (name, metric) in &mut self.named {
+            match metric {
+                Metric::Count(count) => count.define(host, name),
+                Metric::Standing(standing) => standing.define(host, name),
+            }
         }
     }
 
@@ -177,44 +182,43 @@ impl Metrics {
         }
     }
 
-    /// Whether there is such a metric, or room for one more.
-    fn write_name(&mut self, name: fmt::Arguments<'_>) -> bool {
+    /// The metric of this name, `new` if there is none yet; `None` if there is no room for one more.
+    fn metric(&mut self, name: fmt::Arguments<'_>, new: fn() -> Metric) -> Option<&mut Metric> {
         self.name.clear();
         // Writing to a String does not fail.
-        if self.name.write_fmt(name).is_err() {
-            return false;
-        }
+        self.name.write_fmt(name).ok()?;
         let name = self.name.as_str();
-        let fits = self.counts.contains_key(name)
-            || self.standings.contains_key(name)
-            || self.counts.len() + self.standings.len() < MOST;
-        if !fits {
-            self.full.get_or_insert(false);
+        if !self.named.contains_key(name) {
+            if self.named.len() >= MOST {
+                self.full.get_or_insert(false);
+                return None;
+            }
+            self.named.insert(name.into(), new());
         }
-        fits
+        self.named.get_mut(name)
     }
 
     fn add(&mut self, name: fmt::Arguments<'_>, by: u32) {
-        if self.write_name(name) {
-            change(&mut self.counts, &self.name, |count| count.pending = count.pending.saturating_add(by));
+        if let Some(Metric::Count(count)) = self.metric(name, || Metric::Count(Count::default())) {
+            count.pending = count.pending.saturating_add(by);
         }
     }
 
     fn set(&mut self, name: fmt::Arguments<'_>, value: u32, now: Option<u64>) {
-        if self.write_name(name) {
-            change(&mut self.standings, &self.name, |standing| {
-                if now.is_some() {
-                    // Told each time: another worker may have said something older since.
-                    (standing.value, standing.is_news, standing.read) = (u64::from(value), true, now);
-                }
-            });
+        if let Some(Metric::Standing(standing)) = self.metric(name, || Metric::Standing(Standing::default()))
+            && now.is_some()
+        {
+            // Told each time: another worker may have said something older since.
+            (standing.value, standing.is_news, standing.read) = (u64::from(value), true, now);
         }
     }
 
     /// What nobody has read for long is that of a rule that is no more.
     pub(crate) fn expire(&mut self, now: u64) {
-        for standing in self.standings.values_mut() {
-            if standing.read.is_some_and(|read| now.saturating_sub(read) >= STALE) {
+        for metric in self.named.values_mut() {
+            if let Metric::Standing(standing) = metric
+                && standing.read.is_some_and(|read| now.saturating_sub(read) >= STALE)
+            {
                 (standing.value, standing.is_news, standing.read) = (0, true, None);
             }
         }
@@ -223,11 +227,11 @@ impl Metrics {
     /// Hands everything to the host.
     pub(crate) fn flush<H: Host>(&mut self, host: &H) {
         self.requests.flush(host, "spillway_requests");
-        for (name, count) in &mut self.counts {
-            count.flush(host, name);
-        }
-        for (name, standing) in &mut self.standings {
-            standing.flush(host, name);
+        for (name, metric) in &mut self.named {
+            match metric {
+                Metric::Count(count) => count.flush(host, name),
+                Metric::Standing(standing) => standing.flush(host, name),
+            }
         }
         if self.full == Some(false) {
             self.full = Some(true);
@@ -236,17 +240,6 @@ impl Metrics {
                 "spillway: too many different rules since Envoy started: new ones are not counted",
             );
         }
-    }
-}
-
-/// Changes the metric of this name, one that is made for it if there is none.
-fn change<T: Default>(metrics: &mut HashMap<Box<str>, T>, name: &str, change: impl FnOnce(&mut T)) {
-    if let Some(metric) = metrics.get_mut(name) {
-        change(metric);
-    } else {
-        let mut metric = T::default();
-        change(&mut metric);
-        metrics.insert(name.into(), metric);
     }
 }
 
