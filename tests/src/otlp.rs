@@ -1,7 +1,7 @@
 //! An OpenTelemetry collector of the tests' own: it takes OTLP over gRPC and over HTTP on one port, and keeps what it gets.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -82,21 +82,31 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// One that listens.
+    /// One that listens, on a port of its own.
     pub fn start() -> Result<Self> {
+        Self::start_on(&[(Ipv4Addr::LOCALHOST, 0).into()])
+    }
+
+    /// One that listens on these addresses.
+    pub fn start_on(addresses: &[SocketAddr]) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
         let received = Arc::<Mutex<Received>>::default();
         let router = Router::new()
             .route("/v1/{signal}", post(over_http))
             .route("/{service}/Export", post(over_grpc))
             .with_state(Arc::clone(&received));
-        runtime.spawn(async { axum::serve(listener, router).await });
+        let mut first = None;
+        for address in addresses {
+            let listener = runtime.block_on(tokio::net::TcpListener::bind(address))?;
+            first = first.or(Some(listener.local_addr()?));
+            let router = router.clone();
+            runtime.spawn(async { axum::serve(listener, router).await });
+        }
+        let address = first.context("no address to listen on")?;
         Ok(Self { address, received, _runtime: runtime })
     }
 
-    /// Where it listens.
+    /// Where it listens; the first address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

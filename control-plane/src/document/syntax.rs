@@ -327,15 +327,15 @@ pub(crate) fn collector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ho
         return Err(wrong(": without a scheme; what is spoken is OTLP over gRPC"));
     }
     let collector: HostPort = text.parse().map_err(|_| wrong(""))?;
+    let is_label = |label: &str| !label.is_empty();
     match collector.host().parse::<IpAddr>() {
         Ok(address) if address.is_unspecified() => {
             Err(wrong(": a collector may listen there, but that is nowhere to send to"))
         }
-        Ok(_) => Ok(collector),
-        Err(_) if collector.host().len() > 253 || collector.host().split('.').any(str::is_empty) => {
+        Err(_) if collector.host().len() > 253 || !collector.host().split('.').all(is_label) => {
             Err(wrong(": that is no name of a host"))
         }
-        Err(_) => Ok(collector),
+        Ok(_) | Err(_) => Ok(collector),
     }
 }
 

@@ -19,6 +19,9 @@ use crate::snapshot::known::History;
 use crate::store::Accepted;
 use crate::telemetry::trace::{Stage, Trace};
 
+/// So many documents of a change are named in its trace.
+const MAX_DOCUMENTS: usize = 100;
+
 /// Gives the cache and the registry of proxies what they should have.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -121,6 +124,17 @@ impl Publisher {
             edit.note(|| {
                 Stage::since("revision", edited).until(at(accepted.since)).with("spillway.revision", revision)
             });
+            if edit.id().is_some() {
+                let written = accepted.documents.iter().filter(|(_, one)| one.revision == accepted.revision);
+                for ((kind, name), _) in written.take(MAX_DOCUMENTS) {
+                    edit.note(|| {
+                        Stage::since("document", edited)
+                            .until(at(accepted.since))
+                            .with("spillway.document", format!("{kind}/{name}"))
+                            .with("spillway.revision", revision)
+                    });
+                }
+            }
             edit
         };
         change.follow(|| Stage::took("snapshot", took).with("spillway.revision", revision))

@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use spillway_tests::artifacts;
 use spillway_tests::debian::Program;
+use spillway_tests::documents::Documents;
 use spillway_tests::name_server::{NameServer, Told};
+use spillway_tests::otlp::Sink;
 use spillway_tests::process::Process;
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
@@ -24,6 +26,8 @@ pub(super) struct Stack {
     addresses: BTreeMap<String, Ipv4Addr>,
     running: BTreeMap<String, Process>,
     name_server: NameServer,
+    /// In place of the collector, and of what is behind it.
+    collector: Option<Sink>,
 }
 
 /// The listeners of the fleet. Both Envoys have them, and the kernel spreads connections over both.
@@ -45,18 +49,31 @@ impl Stack {
         for (name, address) in &addresses {
             name_server.tell(name, Told::Addresses(vec![*address]));
         }
-        let mut stack =
-            Self { folder: scene.folder().to_owned(), addresses, running: BTreeMap::new(), name_server };
+        let mut stack = Self {
+            folder: scene.folder().to_owned(),
+            addresses,
+            running: BTreeMap::new(),
+            name_server,
+            collector: None,
+        };
         let mut waiting = wanted.to_vec();
         while !waiting.is_empty() {
             let is_ready = |name: &&str| {
                 let service = services.get(*name);
                 let needed = service.and_then(|service| service.get("depends_on")).and_then(Value::as_object);
-                needed.into_iter().flatten().all(|(other, _)| stack.running.contains_key(other))
+                // What is behind the collector is not there, and is not needed.
+                let mut needed = needed.into_iter().flatten().filter(|_| *name != "collector");
+                needed.all(|(other, _)| stack.running.contains_key(other))
             };
             let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
             ensure!(!ready.is_empty(), "these wait for others in vain: {rest:?}");
             for name in ready {
+                if name == "collector" {
+                    let address = stack.address(name)?;
+                    let ports = [4317, 4318].map(|port| (address, port).into());
+                    stack.collector = Some(Sink::start_on(&ports)?);
+                    continue;
+                }
                 stack.run(name, services.get(name).context("no such service")?)?;
             }
             waiting = rest;
@@ -72,6 +89,16 @@ impl Stack {
     /// Where clients send requests.
     pub(super) fn gateway(&self) -> Result<String> {
         Ok(format!("http://{}:10000", self.address(GATEWAY)?))
+    }
+
+    /// What the collector has got.
+    pub(super) fn collector(&self) -> Result<&Sink> {
+        self.collector.as_ref().context("no collector runs")
+    }
+
+    /// Has a person edit one of the documents.
+    pub(super) fn edit(&self, file: &str, old: &str, new: &str) -> Result<()> {
+        Documents::empty(&self.folder.join("control-plane/documents"))?.edit(file, &[old], &[new])
     }
 
     /// Everything that a service has printed.
@@ -97,6 +124,11 @@ impl Stack {
         };
         for word in words {
             command.arg(self.localised(name, &within(word, &mounts))?);
+        }
+        if self.collector.is_some() && name == "control-plane" {
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}:4318", self.address("collector")?));
+            // So that a test does not wait for it.
+            command.env("OTEL_BSP_SCHEDULE_DELAY", "100");
         }
         let log = self.folder.join(format!("{name}.log"));
         let process = Process::run(name, command.args(more), &log)?;

@@ -1,9 +1,12 @@
 //! From an alert to the edit: one request that was rejected, followed through everything that tells of it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Url;
 use serde_json::Value;
 use spillway_tests::client::Client;
+use spillway_tests::otlp::{Sink, Span};
 use spillway_tests::scene::Scene;
 use spillway_tests::wait;
 
@@ -30,12 +33,29 @@ fn found(client: &Client, prometheus: &str, expression: &str) -> Result<Vec<Valu
     Ok(result.clone())
 }
 
+/// Follows a link to a search of traces: the spans that it finds are those of a service, of a name where it gives one, with all of the tags.
+fn follow(link: &str, sink: &Sink) -> Result<Span> {
+    let link = Url::parse(link)?;
+    let parameters: BTreeMap<_, _> = link.query_pairs().collect();
+    let parameter = |name: &str| parameters.get(name).with_context(|| format!("no {name} in {link}"));
+    let tags: BTreeMap<String, String> = serde_json::from_str(parameter("tags")?)?;
+    let (service, operation) = (parameter("service")?, parameters.get("operation"));
+    let received = sink.received();
+    let found = received.span(link.as_str(), |span| {
+        span.service == **service
+            && operation.is_none_or(|name| span.name == **name)
+            && tags.iter().all(|(tag, value)| span.attributes.get(tag) == Some(value))
+    });
+    found.cloned()
+}
+
 #[test]
 fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
     Scene::play(|scene| {
         let client = Client::new()?;
-        let stack =
-            Stack::start(scene, &["control-plane", "upstreams", "envoy-1", "envoy-2", "load", "prometheus"])?;
+        let services =
+            ["collector", "control-plane", "upstreams", "envoy-1", "envoy-2", "load", "prometheus"];
+        let stack = Stack::start(scene, &services)?;
         let prometheus = format!("http://{}:9090", stack.address("prometheus")?);
 
         // The answer names the rule.
@@ -58,6 +78,19 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
         })?;
         assert_eq!(line.get("decision"), Some(&RULE.into()), "{line}");
         assert_eq!(line.get("route"), Some(&"orders/api".into()), "{line}");
+
+        // The log's trace has a span that names the parts of the rule.
+        let trace = line.get("trace_id").and_then(Value::as_str).context("no trace id")?;
+        let span = wait::until("its span", || {
+            let received = stack.collector()?.received();
+            received.span("of the access log's trace", |span| span.trace == trace).cloned()
+        })?;
+        let tags = ["kind", "policy", "rule"].map(|part| {
+            span.attributes.get(&format!("spillway.{part}")).map(String::as_str).unwrap_or_default()
+        });
+        assert_eq!(tags.join("/"), RULE, "{span:?}");
+        assert_eq!(span.attributes.get("spillway.route_key").map(String::as_str), Some(TENANT));
+        assert_eq!((span.service.as_str(), span.name.as_str()), ("edge", "orders/api"));
 
         // Prometheus has reached everybody, and counts it.
         wait::until("Prometheus to reach everything", || {
@@ -108,6 +141,35 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
             alerts.len() > 10 && alerts.iter().all(|rule| rule.get("health") != Some(&"err".into())),
             "{rules:#}"
         );
+        // From the alert to the request and to the edit, by its links.
+        let alert = |rule: &&&Value| rule.get("name") == Some(&"SpillwayRejectsMany".into());
+        let alert = alerts.iter().find(alert).context("no such alert")?;
+        let [_, policy, rule] = tags;
+        let link = |name: &str| {
+            let link = alert.pointer(&format!("/annotations/{name}")).and_then(Value::as_str);
+            let link = link.with_context(|| format!("no {name} in {alert}"))?;
+            Ok::<_, anyhow::Error>(
+                link.replace("{{ $labels.policy }}", policy).replace("{{ $labels.rule }}", rule),
+            )
+        };
+        let (traces, edits) = (link("traces")?, link("edits")?);
+        follow(&traces, stack.collector()?)?;
+        stack.edit("protection.yaml", "rate: 10/s", "rate: 11/s")?;
+        wait::until("the trace of an edit of the policy", || {
+            let document = follow(&edits, stack.collector()?)?;
+            let received = stack.collector()?.received();
+            let of_trace =
+                |name: &str| received.span(name, |span| span.trace == document.trace && span.name == name);
+            let edit = of_trace("edit")?;
+            ensure!(document.parent == edit.id, "{document:?} {edit:?}");
+            let revision = edit.attributes.get("spillway.revision");
+            ensure!(
+                revision.is_some() && revision == document.attributes.get("spillway.revision"),
+                "{edit:?}"
+            );
+            of_trace("push").map(drop)
+        })?;
+
         // And the client sees what it should: most of one tenant rejected, nothing else lost.
         wait::until("the client's report", || {
             let said = stack.output("load")?;
