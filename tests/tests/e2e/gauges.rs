@@ -148,17 +148,48 @@ fn breakers_are_counted_by_state() -> Result<()> {
     })
 }
 
+/// What the filter counts and shows, by name and labels.
+fn series(world: &World) -> Result<BTreeSet<String>> {
+    let text = world.envoy.prometheus()?;
+    let lines = text.lines().filter(|line| line.starts_with("spillway_"));
+    Ok(lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect())
+}
+
+#[test]
+fn documents_make_so_many_metrics_and_no_more() -> Result<()> {
+    const MOST: usize = 4_096;
+    // Six for each.
+    const BREAKERS: usize = 800;
+    Scene::play(|scene| {
+        let rules: String = (0..BREAKERS)
+            .map(|number| {
+                format!(
+                    "- {{name: b{number}, window: 10s, minRequests: 5, trip: {{errorRatio: 50%}}, openFor: 1s, probes: 1}}\n"
+                )
+            })
+            .collect();
+        let spec = format!("targetRefs: [{{kind: Route, name: site}}]\ncircuitBreakers:\n{rules}");
+        let policy = document("TrafficPolicy", "level", &spec);
+        let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
+        assert_eq!(series(&world)?.len(), MOST + 1, "and the requests");
+        // Each breaker is none the worse.
+        world.upstreams.answer_with("alpha", 500)?;
+        wait::until("the breakers to open", || {
+            let answer = world.get("/", &[])?;
+            ensure!(answer.header("x-spillway-rejected-by").is_some_and(|by| by.contains("/level/b")));
+            Ok(())
+        })?;
+        assert_eq!(series(&world)?.len(), MOST + 1);
+        Ok(())
+    })
+}
+
 #[test]
 fn traffic_makes_no_metrics() -> Result<()> {
     const USERS: usize = 300;
     Scene::play(|scene| {
         let world = start(scene)?;
-        let series = || -> Result<BTreeSet<String>> {
-            let text = world.envoy.prometheus()?;
-            let lines = text.lines().filter(|line| line.starts_with("spillway_"));
-            Ok(lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect())
-        };
-        let before = series()?;
+        let before = series(&world)?;
         let requests = || -> Result<u64> { Ok(world.envoy.stats("spillway_requests")?.values().sum()) };
         let counted = requests()?;
         for number in 0..USERS {
@@ -176,7 +207,7 @@ fn traffic_makes_no_metrics() -> Result<()> {
             ensure!(seen >= counted + USERS as u64, "{} of {USERS}", seen - counted);
             Ok(())
         })?;
-        assert_eq!(series()?, before);
+        assert_eq!(series(&world)?, before);
         ensure!(before.len() > 15, "{before:?}");
         Ok(())
     })
