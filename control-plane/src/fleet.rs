@@ -245,7 +245,7 @@ impl Link {
         let answered = self.proxy.change(|standing| standing.answered(kind, version));
         let latency = answered.map(|sent| {
             let latency = sent.at.elapsed();
-            sent.change.note(|| self.push(kind, version, latency).answered("ack"));
+            sent.change.note_some(|| self.push(kind, version, latency).answered("ack"));
             latency
         });
         self.registry.figures.accepted(kind, latency);
