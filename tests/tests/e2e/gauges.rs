@@ -15,7 +15,7 @@ use crate::world::World;
 const POLICY: &str = "\
 targetRefs: [{kind: Route, name: site}]
 rateLimits:
-- {name: kind, key: [{header: x-user}], rate: 1/s, burst: 1000, when: [{headers: [{name: x-limited, value: please}]}]}
+- {name: kind, key: [{header: x-user}], rate: 1/m, burst: 1, when: [{headers: [{name: x-limited, value: please}]}]}
 circuitBreakers:
 - {name: rule, key: [{header: x-user}], window: 10s, minRequests: 5, trip: {errorRatio: 50%}, openFor: 1s, probes: 1}
 concurrency:
@@ -24,6 +24,9 @@ priority: {from: [{header: x-priority}], default: normal, levels: [normal, low]}
 degrade:
 - {name: state, when: {saturation: 60%}, shed: [low]}
 ";
+
+/// How many breakers are in a state.
+const STATE: &str = "spillway_breaker_state";
 
 /// Labels and values of the samples of one metric.
 type Samples = Vec<(BTreeMap<String, String>, u64)>;
@@ -102,7 +105,7 @@ fn breakers_are_counted_by_state() -> Result<()> {
     const HALF_OPEN: [(&str, &str); 2] = [("rule", "rule"), ("state", "half-open")];
     Scene::play(|scene| {
         let world = start(scene)?;
-        until(&world, "spillway_breaker_state", &OPEN, 0)?;
+        until(&world, STATE, &OPEN, 0)?;
         world.upstreams.answer_with("alpha", 500)?;
         for user in ["ann", "bob", "eve"] {
             wait::until("the breaker to open", || {
@@ -112,17 +115,20 @@ fn breakers_are_counted_by_state() -> Result<()> {
             })?;
         }
         // Nobody probes them.
-        until(&world, "spillway_breaker_state", &OPEN, 3)?;
-        until(&world, "spillway_breaker_state", &HALF_OPEN, 0)?;
+        until(&world, STATE, &OPEN, 3)?;
+        until(&world, STATE, &HALF_OPEN, 0)?;
 
         // One is probed for long.
-        world.upstreams.answer_slowly("alpha", 200, 3_000)?;
+        world.upstreams.answer_slowly("alpha", 200, 6_000)?;
         let probe = Load::get(world.url("/")).header("x-user", "ann").concurrency(1).requests(100_000);
         let probe = probe.pause(Duration::from_millis(50)).start(&world.client.reconnected()?)?;
-        until(&world, "spillway_breaker_state", &HALF_OPEN, 1)?;
-        until(&world, "spillway_breaker_state", &OPEN, 2)?;
+        wait::until("one of three to be probed", || {
+            let now = (value(&world, STATE, &HALF_OPEN)?, value(&world, STATE, &OPEN)?);
+            ensure!(now == (1, 2), "half-open and open: {now:?}");
+            Ok(())
+        })?;
         world.upstreams.answer_with("alpha", 200)?;
-        until(&world, "spillway_breaker_state", &HALF_OPEN, 0)?;
+        until(&world, STATE, &HALF_OPEN, 0)?;
         probe.finish()?;
         for user in ["bob", "eve"] {
             wait::until("the breaker to close", || {
@@ -131,7 +137,7 @@ fn breakers_are_counted_by_state() -> Result<()> {
                 Ok(())
             })?;
         }
-        until(&world, "spillway_breaker_state", &OPEN, 0)?;
+        until(&world, STATE, &OPEN, 0)?;
 
         // The rule goes, and what it has shown with it.
         world.upstreams.answer_with("alpha", 500)?;
@@ -140,11 +146,11 @@ fn breakers_are_counted_by_state() -> Result<()> {
             ensure!(answer.header("x-spillway-rejected-by") == Some("circuit-breaker/level/rule"));
             Ok(())
         })?;
-        until(&world, "spillway_breaker_state", &OPEN, 1)?;
+        until(&world, STATE, &OPEN, 1)?;
         let other = "targetRefs: [{kind: Route, name: site}]\nrateLimits: [{name: other, rate: 1000/s}]";
         let policy = document("TrafficPolicy", "level", other);
         world.documents.write("policy.yaml", &policy)?;
-        until(&world, "spillway_breaker_state", &OPEN, 0)
+        until(&world, STATE, &OPEN, 0)
     })
 }
 
@@ -190,21 +196,41 @@ fn traffic_makes_no_metrics() -> Result<()> {
     Scene::play(|scene| {
         let world = start(scene)?;
         let before = series(&world)?;
-        let requests = || -> Result<u64> { Ok(world.envoy.stats("spillway_requests")?.values().sum()) };
-        let counted = requests()?;
-        for number in 0..USERS {
+        let counted = |metric: &str| -> Result<u64> { Ok(world.envoy.stats(metric)?.values().sum()) };
+        let ask = |number: usize, headers: &[(&str, &str)]| {
             let user = format!("user.{number}.rule.{number}");
-            let headers = [
-                ("x-user", &*user),
-                ("x-priority", &*user),
-                ("x-limited", "please"),
-                ("x-route-key", &*user),
-            ];
-            world.get(&format!("/{user}?{number}"), &headers)?;
+            let own = [("x-user", &*user), ("x-route-key", &*user)];
+            world.get(&format!("/{user}?{number}"), &[&own, headers].concat()).map(drop)
+        };
+        // Each of them is limited.
+        for number in 0..2 * USERS {
+            let level = format!("level.{number}");
+            ask(number / 2, &[("x-limited", "please"), ("x-priority", &level)])?;
         }
+        // Some get breakers that open, others are shed.
+        world.upstreams.answer_with("alpha", 500)?;
+        for number in 0..120 {
+            ask(USERS + number / 6, &[])?;
+        }
+        world.upstreams.answer_slowly("alpha", 200, 1_000)?;
+        let load = Load::get(world.url("/")).concurrency(3).requests(100_000);
+        let load = load.start(&world.client.reconnected()?)?;
+        until(&world, "spillway_degrade_in_force", &[("rule", "state")], 1)?;
+        for number in 0..USERS {
+            ask(2 * USERS + number, &[("x-priority", "low")])?;
+        }
+        load.finish()?;
         wait::until("all of them to be counted", || {
-            let seen = requests()?;
-            ensure!(seen >= counted + USERS as u64, "{} of {USERS}", seen - counted);
+            let kinds = [
+                ("spillway_requests", 3 * USERS + 120),
+                ("spillway_rejected.kind.rate-limit", USERS),
+                ("spillway_breaker.policy.level.rule.rule.to.open", 10),
+                ("spillway_shed", USERS / 2),
+            ];
+            for (metric, least) in kinds {
+                let count = counted(metric)?;
+                ensure!(count >= least as u64, "{metric}: {count} of {least}");
+            }
             Ok(())
         })?;
         assert_eq!(series(&world)?, before);
