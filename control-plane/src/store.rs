@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::document::Diagnostic;
 use crate::keychain::{Keychain, Reading};
 use crate::model::Model;
+use crate::telemetry::Parent;
 
 pub mod accepted;
 pub mod change;
@@ -58,6 +59,7 @@ pub trait Store: Send + Sync + 'static {
         to: u64,
         author: String,
         message: String,
+        cause: Parent,
         dry_run: bool,
     ) -> Result<Applied, ApplyError>;
 

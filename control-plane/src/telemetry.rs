@@ -6,6 +6,7 @@
 
 mod http;
 mod metrics;
+mod parent;
 mod settings;
 pub mod trace;
 
@@ -30,6 +31,7 @@ use self::settings::{Delivery, Protocol, Settings};
 use crate::admin::Admin;
 
 pub use self::metrics::Observed;
+pub use self::parent::Parent;
 pub use self::settings::SettingsError;
 
 /// How long the last spans, figures and lines may take to be delivered when the process ends.

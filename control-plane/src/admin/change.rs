@@ -16,6 +16,7 @@ use super::reply::{self, blocking, tagged};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{ApplyRequest, RollbackRequest, Text};
 use crate::store::{Change, Raw};
+use crate::telemetry::Parent;
 
 /// Linux has no longer paths.
 const MAX_NAME: usize = 4096;
@@ -61,6 +62,7 @@ pub(super) async fn apply(
     change.expected = base(&headers)?;
     change.message = body::message(message.unwrap_or(change.message))?;
     change.author = author;
+    change.cause = Parent::of(&headers);
     change.dry_run = dry_run;
     let applied = documents::apply(&context, change).await?;
     let revision = applied.revision;
@@ -93,8 +95,9 @@ pub(super) async fn rollback(
     let newest = context.admin.store.latest().revision;
     precondition::expected(&headers, Some(newest))?;
     let store = Arc::clone(&context.admin.store);
+    let cause = Parent::of(&headers);
     let applied =
-        blocking(move || store.rollback(to, author, message, dry_run).map_err(Problem::from)).await?;
+        blocking(move || store.rollback(to, author, message, cause, dry_run).map_err(Problem::from)).await?;
     let revision = applied.revision;
     Ok(tagged(reply::json(&applied)?, revision))
 }

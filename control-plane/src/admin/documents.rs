@@ -17,6 +17,7 @@ use crate::api::problem::{DocumentError, Problem, ProblemKind};
 use crate::api::{Documents, Listed, PREFIX, yaml};
 use crate::document::kind::Kind;
 use crate::store::{Accepted, Applied, Change, Raw, Stored};
+use crate::telemetry::Parent;
 
 /// Which documents.
 #[derive(Debug, Deserialize)]
@@ -121,7 +122,8 @@ pub(super) async fn write(
     let existed = find(&context.admin.store.latest(), kind, &name).map(|stored| stored.revision);
     let expected = precondition::expected(&headers, existed)?;
     let raw = Raw { name: format!("{kind} {name}").into(), bytes };
-    let change = Change { put: vec![raw], author, message, expected, dry_run, ..Change::default() };
+    let cause = Parent::of(&headers);
+    let change = Change { put: vec![raw], author, message, cause, expected, dry_run, ..Change::default() };
     let applied = apply(&context, change).await?;
     let created = existed.is_none() && !dry_run;
     let mut response = reply::json(&applied)?;
@@ -148,8 +150,9 @@ pub(super) async fn delete(
         return Err(missing(kind, &name));
     }
     let expected = precondition::expected(&headers, current)?;
-    let change =
-        Change { delete: vec![(kind, name)], author, message, expected, dry_run, ..Change::default() };
+    let delete = vec![(kind, name)];
+    let cause = Parent::of(&headers);
+    let change = Change { delete, author, message, cause, expected, dry_run, ..Change::default() };
     reply::json(&apply(&context, change).await?)
 }
 

@@ -120,7 +120,8 @@ impl Publisher {
         } else {
             let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
             let edited = at(accepted.edited);
-            let edit = Trace::begin(Stage::since("edit", edited).with("spillway.revision", revision));
+            let stage = Stage::since("edit", edited).with("spillway.revision", revision);
+            let edit = Trace::join(&accepted.cause, stage);
             edit.note(|| {
                 Stage::since("revision", edited).until(at(accepted.since)).with("spillway.revision", revision)
             });

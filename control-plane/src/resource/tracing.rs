@@ -214,15 +214,17 @@ mod tests {
 
     #[test]
     fn the_share_is_of_requests_that_nobody_decided_about_before() {
-        let random = |settings: &Settings| settings.random_sampling.unwrap().value;
+        // In hundredths of a percent.
+        let points = |percent: Option<Percent>| (percent.unwrap().value * 100.0).to_string();
+        let random = |settings: &Settings| points(settings.random_sampling);
         let (all, config) = traced("otlp: '127.0.0.1:4317'");
-        assert_eq!((random(&all), config.sampler), (100.0, None));
+        assert_eq!((random(&all), config.sampler), ("10000".to_owned(), None));
         assert_eq!(config.service_name, "shop");
         let (some, config) = traced("otlp: '127.0.0.1:4317', sampling: 0.25%");
-        assert_eq!((random(&some), config.sampler), (0.25, None));
-        assert_eq!(some.client_sampling.unwrap().value, 0.0);
+        assert_eq!((random(&some), config.sampler), ("25".to_owned(), None));
+        assert_eq!(points(some.client_sampling), "0");
         let (none, config) = traced("otlp: '127.0.0.1:4317', sampling: 0%");
-        assert_eq!(random(&none), 0.0);
+        assert_eq!(random(&none), "0");
         assert!(config.sampler.is_some(), "what comes with the decision to record is not recorded either");
     }
 

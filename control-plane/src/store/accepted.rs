@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::document::kind::Kind;
 use crate::model::Model;
+use crate::telemetry::Parent;
 
 /// A kind and a name.
 pub type Key = (Kind, String);
@@ -24,6 +25,8 @@ pub struct Accepted {
     pub edited: u64,
     /// When it came into force, in the same measure.
     pub since: u64,
+    /// What the change is part of that made the revision.
+    pub cause: Parent,
 }
 
 /// A document as it is stored.

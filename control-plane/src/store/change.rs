@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Diagnostics;
 use super::difference::DocumentChange;
 use crate::document::kind::Kind;
+use crate::telemetry::Parent;
 
 /// A change that somebody wants: documents that are to be as given, and documents that are to be gone. All of it happens or none.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct Change {
     pub author: String,
     /// Why.
     pub message: String,
+    /// What it is part of.
+    pub cause: Parent,
     /// The revision on which the change is based: it is refused if any document that it names was changed in a later one. 0 is "none of
     /// them exists". Without it the change happens whatever others did.
     pub expected: Option<u64>,

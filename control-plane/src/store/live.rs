@@ -24,6 +24,7 @@ use super::{Diagnostics, LoadError, OpenError, Store};
 use crate::keychain::{self, Reading};
 use crate::model::Model;
 use crate::model::corpus::{Changes, Corpus};
+use crate::telemetry::Parent;
 
 /// Who changes a directory otherwise than by the admin API is not known.
 const BY_HAND: &str = "directory";
@@ -195,12 +196,19 @@ impl DirectoryStore {
             state.history.add(signature, edits.clone()).map_err(Refused::NotKept)?;
         }
         let model = pending.keep();
-        self.publish(state, files, model, &edits);
+        self.publish(state, files, model, &edits, Parent::default());
         Ok(())
     }
 
     /// Makes files what is in force; their revision is in the history, and their model is the corpus's.
-    fn publish(&self, state: &mut State, files: &Arc<Files>, model: Arc<Model>, edits: &Edits) {
+    fn publish(
+        &self,
+        state: &mut State,
+        files: &Arc<Files>,
+        model: Arc<Model>,
+        edits: &Edits,
+        cause: Parent,
+    ) {
         state.files = Arc::clone(files);
         let revision = state.history.newest();
         let last = self.latest();
@@ -210,7 +218,7 @@ impl DirectoryStore {
             Arc::new(edits::made(BTreeMap::clone(&last.documents), edits, revision))
         };
         let (edited, since) = (state.history.newest_time(), milliseconds());
-        self.accepted.send_replace(Arc::new(Accepted { revision, documents, model, edited, since }));
+        self.accepted.send_replace(Arc::new(Accepted { revision, documents, model, edited, since, cause }));
     }
 
     /// Looks at the files that documents in force name. What changed in them is in force when this returns.
@@ -255,7 +263,7 @@ impl Store for DirectoryStore {
     }
 
     fn apply(&self, change: Change) -> Result<Applied, ApplyError> {
-        let Change { put, delete, author, message, expected, dry_run } = change;
+        let Change { put, delete, author, message, cause, expected, dry_run } = change;
         let submitted: Vec<_> = put.iter().map(|raw| crate::document::read(&raw.name, &raw.bytes)).collect();
         let mut wanted = Wanted::new();
         let mut is_sound = true;
@@ -284,6 +292,7 @@ impl Store for DirectoryStore {
             wanted,
             submitted,
             signature: signature(&author, &message, Origin::Api),
+            cause,
             expected,
             dry_run,
         };
@@ -295,11 +304,12 @@ impl Store for DirectoryStore {
         to: u64,
         author: String,
         message: String,
+        cause: Parent,
         dry_run: bool,
     ) -> Result<Applied, ApplyError> {
         let wanted = self.back_to(to)?;
         let signature = signature(&author, &message, Origin::Rollback(to));
-        self.write(Order { wanted, submitted: Vec::new(), signature, expected: None, dry_run })
+        self.write(Order { wanted, submitted: Vec::new(), signature, cause, expected: None, dry_run })
     }
 
     fn revisions(&self, numbers: RangeInclusive<u64>) -> Vec<Revision> {

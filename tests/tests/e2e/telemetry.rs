@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
 use serde_json::Value;
 use spillway_tests::otlp::Sink;
 use spillway_tests::ports::Port;
@@ -158,6 +159,55 @@ fn the_last_figures_and_lines_arrive_although_nobody_takes_the_traces() -> Resul
             ensure!(points.iter().any(|(_, value)| *value > 0.0), "{name}: {points:?}");
         }
         ensure!(received.lines.iter().any(|line| line.text == "stopping"), "{:?}", received.lines);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_edit_by_the_api_is_part_of_its_callers_trace() -> Result<()> {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const PARENT: &str = "00f067aa0ba902b7";
+    Scene::play(|scene| {
+        let sink = Sink::start()?;
+        let endpoint = format!("http://{}", sink.address());
+        let variables =
+            [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+        let world = told(scene, &variables)?;
+        let url = format!("http://{}/api/v1/", world.control_plane.admin());
+        let send = |method: Method, path: &str, body: String, media_type: &str, flags: &str| {
+            let request = world.client.request(method, &format!("{url}{path}")).body(body);
+            let request = request.header("content-type", media_type);
+            let answer =
+                world.client.send(request.header("traceparent", format!("00-{TRACE}-{PARENT}-{flags}")))?;
+            ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.body);
+            Ok(())
+        };
+        let yaml = "application/yaml";
+        let to = |backend: &str| TO_ALPHA.replace("{name: alpha}", &format!("{{name: {backend}}}"));
+        let edits = |trace: &str| {
+            let received = sink.received();
+            let edits = received.spans.iter().filter(|span| span.name == "edit" && span.trace == trace);
+            edits.cloned().collect::<Vec<_>>()
+        };
+        send(Method::PUT, "documents/Route/site", to("beta"), yaml, "01")?;
+        wait::until("the first edit", || Ok(ensure!(edits(TRACE).len() == 1, "{:?}", edits(TRACE))))?;
+        send(Method::POST, "rollback", r#"{"to": 1}"#.to_owned(), "application/json", "01")?;
+        wait::until("the way back", || Ok(ensure!(edits(TRACE).len() == 2, "{:?}", edits(TRACE))))?;
+        send(Method::POST, "apply", to("beta"), yaml, "01")?;
+        wait::until("the third edit", || Ok(ensure!(edits(TRACE).len() == 3, "{:?}", edits(TRACE))))?;
+        for edit in edits(TRACE) {
+            assert_eq!((edit.parent.as_str(), edit.service.as_str()), (PARENT, "spillway"), "{edit:?}");
+        }
+        // The caller has decided against it.
+        send(Method::PUT, "documents/Route/site", to("alpha"), yaml, "00")?;
+        world.until("that edit", "/", |answer| answer.header("x-upstream") == Some("alpha"))?;
+        // An edit by hand is part of nothing.
+        world.documents.write("routes.yaml", &to("beta"))?;
+        wait::until("a trace of its own", || {
+            let received = sink.received();
+            received.span("an edit by hand", |span| span.name == "edit" && span.parent.is_empty()).map(drop)
+        })?;
+        assert_eq!(edits(TRACE).len(), 3);
         Ok(())
     })
 }

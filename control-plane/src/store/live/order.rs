@@ -16,6 +16,7 @@ use crate::store::directory::{self, Files, Scan, Seen};
 use crate::store::history::{self, Edits, History, LogError, Signature};
 use crate::store::journal::{Failed, Journal};
 use crate::store::{Diagnostics, LoadError, Store as _};
+use crate::telemetry::Parent;
 
 /// A change to write.
 pub(super) struct Order {
@@ -23,6 +24,8 @@ pub(super) struct Order {
     /// The texts that were handed in.
     pub(super) submitted: Vec<Contents>,
     pub(super) signature: Signature,
+    /// What it is part of.
+    pub(super) cause: Parent,
     /// See [`Change::expected`](crate::store::Change::expected).
     pub(super) expected: Option<u64>,
     pub(super) dry_run: bool,
@@ -31,7 +34,7 @@ pub(super) struct Order {
 impl DirectoryStore {
     /// Writes a change and takes it into force.
     pub(super) fn write(&self, order: Order) -> Result<Applied, ApplyError> {
-        let Order { wanted, submitted, signature, expected, dry_run } = order;
+        let Order { wanted, submitted, signature, cause, expected, dry_run } = order;
         let mut state = self.state();
         let state = &mut *state;
         let scan = self.scan().map_err(|error| match error {
@@ -81,7 +84,7 @@ impl DirectoryStore {
         match outcome {
             Ok(model) => {
                 let files = Arc::new(files);
-                self.publish(state, &files, model, &edits);
+                self.publish(state, &files, model, &edits, cause);
                 self.found(state, Scan { files, ..scan });
                 Ok(Applied { revision: state.history.newest(), changes: described, dry_run })
             }

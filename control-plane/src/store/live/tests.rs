@@ -183,7 +183,7 @@ fn going_back_is_a_new_revision() {
     let store = place.open();
     store.apply(put(&backend("b", 2))).unwrap();
     store.apply(put(&backend("c", 3))).unwrap();
-    let applied = store.rollback(1, "bob".into(), "back".into(), false).unwrap();
+    let applied = store.rollback(1, "bob".into(), "back".into(), Parent::default(), false).unwrap();
     assert_eq!((applied.revision, applied.changes.len()), (4, 2));
     assert_eq!(place.files(), [("a.yaml".into(), GATEWAY.into()), ("b.yaml".into(), backend("b", 1))]);
     assert_eq!(store.model_at(3).unwrap().backends.len(), 2);
@@ -192,11 +192,12 @@ fn going_back_is_a_new_revision() {
     // Forward again, after a restart.
     drop(store);
     let store = place.open();
-    store.rollback(3, "bob".into(), String::new(), false).unwrap();
+    store.rollback(3, "bob".into(), String::new(), Parent::default(), false).unwrap();
     assert_eq!(place.read("backend-c.yaml"), backend("c", 3));
-    let error = store.rollback(9, String::new(), String::new(), false).unwrap_err().to_string();
+    let error =
+        store.rollback(9, String::new(), String::new(), Parent::default(), false).unwrap_err().to_string();
     assert_eq!(error, "there is no revision 9: 1 to 5 are kept");
-    assert!(store.rollback(0, String::new(), String::new(), false).is_err());
+    assert!(store.rollback(0, String::new(), String::new(), Parent::default(), false).is_err());
 }
 
 #[test]
@@ -209,11 +210,11 @@ fn no_change_and_no_way_back_loses_a_comment() {
     // Who says nothing about comments leaves them, and going back does too.
     store.apply(put(&backend("b", 2))).unwrap();
     assert_eq!(place.read("b.yaml"), commented(2));
-    store.rollback(1, "bob".into(), String::new(), false).unwrap();
+    store.rollback(1, "bob".into(), String::new(), Parent::default(), false).unwrap();
     assert_eq!(place.read("b.yaml"), commented(1));
     // What was removed comes back with them, in a file of its own.
     store.apply(Change { delete: vec![key("b")], ..Change::default() }).unwrap();
-    store.rollback(1, "bob".into(), String::new(), false).unwrap();
+    store.rollback(1, "bob".into(), String::new(), Parent::default(), false).unwrap();
     assert_eq!(place.read("backend-b.yaml"), commented(1));
     assert_eq!(store.revision(5).unwrap().changes.len(), 1);
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::document::kind::Kind;
 use crate::keychain::authority::Authority;
 use crate::store::{ApplyError, Raw, Store};
+use crate::telemetry::Parent;
 
 const CERTIFICATE: &str = "\
 apiVersion: spillway.dev/v1
@@ -137,7 +138,7 @@ fn no_key_is_in_what_a_store_keeps_or_shows() {
     let state = TempDir::new().unwrap();
     let store = DirectoryStore::open(site.path(), Some(state.path())).unwrap();
     put(&store, &GATEWAY.replace("443", "444")).unwrap();
-    store.rollback(1, String::new(), String::new(), false).unwrap();
+    store.rollback(1, String::new(), String::new(), Parent::default(), false).unwrap();
     let key = fs::read_to_string(site.keys().join("tls.key")).unwrap();
     let secret = key.lines().nth(1).unwrap();
     let accepted = store.latest();
