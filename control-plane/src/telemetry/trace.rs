@@ -5,8 +5,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _,
 };
@@ -17,9 +19,20 @@ use super::Parent;
 /// The name under which spans are recorded.
 const SCOPE: &str = "spillway";
 
+/// So many of many alike are recorded at a place. Ten thousand proxies answer a change within a second: recording each of them would add a quarter to what the
+/// change itself costs, and more than may wait for delivery would be thrown away.
+const SOME: usize = 250;
+
 /// The place in a trace that something belongs to. Empty, and free, where traces are not exported or this one is not sampled.
 #[derive(Clone, Default)]
-pub struct Trace(Option<Arc<SpanContext>>);
+pub struct Trace(Option<Arc<Place>>);
+
+struct Place {
+    context: SpanContext,
+    tracer: Arc<BoxedTracer>,
+    /// How many of many alike have been recorded here.
+    some: AtomicUsize,
+}
 
 /// Something that took some time.
 #[derive(Debug)]
@@ -87,57 +100,85 @@ impl Stage {
 impl Trace {
     /// The first stage of a trace of its own.
     pub fn begin(stage: Stage) -> Self {
-        Self::record(stage, &Context::new())
+        Self::begin_with(opentelemetry::global::tracer(SCOPE), stage)
     }
 
     /// The first stage here of what may be part of something elsewhere, which then decides whether it is recorded.
     pub fn join(parent: &Parent, stage: Stage) -> Self {
-        Self::record(stage, &parent.context())
+        Self::place(Arc::new(opentelemetry::global::tracer(SCOPE)), stage, &parent.context())
+    }
+
+    fn begin_with(tracer: BoxedTracer, stage: Stage) -> Self {
+        Self::place(Arc::new(tracer), stage, &Context::new())
     }
 
     /// A further stage that leads to nothing.
     pub fn note(&self, stage: impl FnOnce() -> Stage) {
-        drop(self.follow(stage));
+        if let Some(place) = &self.0 {
+            record(&place.tracer, stage(), &place.parent());
+        }
+    }
+
+    /// The same for a stage that there may be thousands of: the first of them at this place.
+    pub fn note_some(&self, stage: impl FnOnce() -> Stage) {
+        // The counter stops soon after, so it does not run over.
+        let is_wanted = |place: &Arc<Place>| {
+            place.some.load(Ordering::Relaxed) < SOME && place.some.fetch_add(1, Ordering::Relaxed) < SOME
+        };
+        if self.0.as_ref().is_some_and(is_wanted) {
+            self.note(stage);
+        }
     }
 
     /// A further stage, and the place in the trace of what it leads to.
     #[must_use]
     pub fn follow(&self, stage: impl FnOnce() -> Stage) -> Self {
-        let Some(parent) = &self.0 else { return Self::default() };
-        Self::record(stage(), &Context::new().with_remote_span_context(SpanContext::clone(parent)))
+        let Some(place) = &self.0 else { return Self::default() };
+        Self::place(Arc::clone(&place.tracer), stage(), &place.parent())
     }
 
-    fn record(stage: Stage, parent: &Context) -> Self {
-        let Stage { name, kind, began, ended, attributes, outcome } = stage;
-        let tracer = opentelemetry::global::tracer(SCOPE);
-        let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(began);
-        let mut span = tracer.build_with_context(builder.with_attributes(attributes), parent);
-        let context = span.span_context().clone();
-        if !context.is_sampled() {
-            return Self::default();
-        }
-        match outcome {
-            Outcome::Unset => {}
-            Outcome::Answered(event) => span.add_event_with_timestamp(event, ended, Vec::new()),
-            Outcome::Failed(event, reason) => {
-                span.add_event_with_timestamp(event, ended, Vec::new());
-                span.set_status(Status::error(reason));
-            }
-        }
-        span.end_with_timestamp(ended);
-        Self(Some(Arc::new(context)))
+    fn place(tracer: Arc<BoxedTracer>, stage: Stage, parent: &Context) -> Self {
+        let context = record(&tracer, stage, parent);
+        Self(context.map(|context| Arc::new(Place { context, tracer, some: AtomicUsize::new(0) })))
     }
 
     /// Its number, for logs.
     pub fn id(&self) -> Option<TraceId> {
-        self.0.as_ref().map(|context| context.trace_id())
+        self.0.as_ref().map(|place| place.context.trace_id())
     }
 
     /// Until what is returned is dropped, this thread's log events belong to it.
     pub fn enter(&self) -> Option<ContextGuard> {
-        let context = self.0.as_ref()?;
-        Some(Context::new().with_remote_span_context(SpanContext::clone(context)).attach())
+        Some(self.0.as_ref()?.parent().attach())
     }
+}
+
+impl Place {
+    /// What is recorded with this belongs here.
+    fn parent(&self) -> Context {
+        Context::new().with_remote_span_context(self.context.clone())
+    }
+}
+
+/// Records a stage; gives its place in the trace if that is sampled.
+fn record(tracer: &BoxedTracer, stage: Stage, parent: &Context) -> Option<SpanContext> {
+    let Stage { name, kind, began, ended, attributes, outcome } = stage;
+    let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(began);
+    let mut span = tracer.build_with_context(builder.with_attributes(attributes), parent);
+    let context = span.span_context().clone();
+    if !context.is_sampled() {
+        return None;
+    }
+    match outcome {
+        Outcome::Unset => {}
+        Outcome::Answered(event) => span.add_event_with_timestamp(event, ended, Vec::new()),
+        Outcome::Failed(event, reason) => {
+            span.add_event_with_timestamp(event, ended, Vec::new());
+            span.set_status(Status::error(reason));
+        }
+    }
+    span.end_with_timestamp(ended);
+    Some(context)
 }
 
 impl fmt::Debug for Trace {
@@ -148,13 +189,50 @@ impl fmt::Debug for Trace {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+
     use super::*;
+
+    /// Keeps the names of spans.
+    #[derive(Debug, Clone, Default)]
+    struct Names(Arc<Mutex<Vec<String>>>);
+
+    impl SpanExporter for Names {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch.into_iter().map(|span| span.name.into_owned()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn of_many_alike_some_are_recorded_and_everything_else_is() {
+        let names = Names::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(names.clone()).build();
+        let tracer = BoxedTracer::new(Box::new(provider.tracer(SCOPE)));
+        let stage = |name| Stage::since(name, SystemTime::now());
+        let edit = Trace::begin_with(tracer, stage("edit"));
+        for change in [edit.follow(|| stage("snapshot")), edit.follow(|| stage("snapshot"))] {
+            for _ in 0..SOME * 2 {
+                change.note_some(|| stage("push").answered("ack"));
+            }
+            change.note(|| stage("push").failed("nack", "no".into()));
+        }
+        let names = names.0.lock().unwrap();
+        let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
+        // Each of two changes has so many, and what was refused besides.
+        assert_eq!((count("edit"), count("snapshot"), count("push")), (1, 2, 2 * SOME + 2));
+    }
 
     #[test]
     fn without_an_exporter_there_is_nothing() {
         let began = SystemTime::now();
         let trace = Trace::begin(Stage::since("edit", began).with("revision", 1));
         assert!(trace.id().is_none() && trace.enter().is_none());
+        trace.note_some(|| panic!("what it would say is not even put together"));
         let followed = trace.follow(|| panic!("what it would say is not even put together"));
         assert!(followed.id().is_none());
     }
