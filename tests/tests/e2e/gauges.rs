@@ -167,13 +167,12 @@ fn documents_make_so_many_metrics_and_no_more() -> Result<()> {
     // Six for each.
     const BREAKERS: usize = 800;
     Scene::play(|scene| {
-        let rules: String = (0..BREAKERS)
-            .map(|number| {
-                format!(
-                    "- {{name: b{number}, window: 10s, minRequests: 5, trip: {{errorRatio: 50%}}, openFor: 1s, probes: 1}}\n"
-                )
-            })
-            .collect();
+        let rule = |number: usize| {
+            format!(
+                "- {{name: b{number}, window: 10s, minRequests: 5, trip: {{errorRatio: 50%}}, openFor: 1s, probes: 1}}\n"
+            )
+        };
+        let rules = (0..BREAKERS).map(rule).collect::<Vec<_>>().concat();
         let spec = format!("targetRefs: [{{kind: Route, name: site}}]\ncircuitBreakers:\n{rules}");
         let policy = document("TrafficPolicy", "level", &spec);
         let world = World::start(scene, &[("routes.yaml", TO_ALPHA), ("policy.yaml", &policy)])?;
