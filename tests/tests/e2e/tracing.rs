@@ -219,6 +219,13 @@ fn an_edit_changes_how_much_is_recorded() -> Result<()> {
             let onward = told(&answer, "traceparent")?;
             ensure!(onward.starts_with(&format!("00-{TRACE}-")) && onward.ends_with("-00"), "{onward}");
         }
+        // Log lines belong together all the same.
+        wait::until("a line of one of them", || {
+            let log = world.envoy.process().output();
+            let line = log.lines().find(|line| line.starts_with('{') && line.contains("/silence/7"));
+            let line: Value = serde_json::from_str(line.context("no such line")?)?;
+            Ok(ensure!(line["trace_id"] == TRACE, "{line}"))
+        })?;
 
         world.documents.edit("base.yaml", &["sampling: 0%"], &["sampling: 100%"])?;
         propagates(&world, "01")?;
