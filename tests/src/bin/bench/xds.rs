@@ -7,6 +7,7 @@ mod board;
 mod configuration;
 mod figures;
 mod swarm;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -70,6 +71,18 @@ pub(crate) struct Options {
     /// For so many seconds
     #[arg(long, default_value_t = 30)]
     churn_seconds: u32,
+    /// Rounds of telemetry
+    #[arg(long, default_value_t = 9)]
+    telemetry_rounds: u32,
+    /// Edits of a weight of each server in a round of telemetry
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    telemetry_edits: u32,
+    /// Seconds without edits after the rounds; figures are delivered once a minute
+    #[arg(long, default_value_t = 66)]
+    telemetry_idle: u64,
+    /// One more variable of the server that exports telemetry, such as `OTEL_TRACES_SAMPLER=always_off`; can be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    telemetry_env: Vec<String>,
 }
 
 /// What is measured.
@@ -85,6 +98,8 @@ enum Scenario {
     Reconnect,
     /// Endpoints are edited without a pause
     Churn,
+    /// What traces of every edit, metrics and logs cost the server. Takes twice as many streams as were asked for; not a part of all
+    Telemetry,
 }
 
 impl Scenario {
@@ -107,7 +122,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.backends > 1 && options.churn_backends > 1, "two Backends at least");
     let mut figures = Figures::default();
     println!("{}\n", machine::line()?);
-    if let Some(target) = options.target {
+    if options.scenario == Scenario::Telemetry {
+        ensure!(options.target.is_none(), "telemetry compares two servers of ours, so no --target");
+        telemetry::run(options, &mut figures)?;
+    } else if let Some(target) = options.target {
         ensure!(options.scenario != Scenario::Churn, "churn needs documents of its own, so no --target");
         let edit = |number: u32| -> Result<()> {
             let command = options.edit.as_deref().unwrap_or_default();

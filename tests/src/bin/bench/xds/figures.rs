@@ -1,5 +1,6 @@
 //! What was measured, as a table for people and as JSON for programs.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -73,6 +74,37 @@ impl Figures {
         }
     }
 
+    /// CPU time of the same with and without telemetry, a pair a round: medians, and the median of what it adds in a round.
+    pub(super) fn telemetry(&mut self, name: &str, off: &[Duration], on: &[Duration]) {
+        let [off_median, on_median] =
+            [off, on].map(|all| milliseconds(median(all.to_vec()).unwrap_or_default()));
+        let ratios = off.iter().zip(on).map(|(off, on)| on.as_secs_f64() / off.as_secs_f64());
+        let added = (median(ratios.collect::<Vec<f64>>()).unwrap_or(f64::NAN) - 1.0) * 100.0;
+        self.row(
+            name,
+            format!("{off_median:.1} ms without, {on_median:.1} ms with: {added:+.1} %"),
+            json!({ "rounds": off.len(), "off_ms": off_median, "on_ms": on_median, "added_percent": added }),
+        );
+    }
+
+    /// The share of a core that servers without and with telemetry take while nothing happens.
+    pub(super) fn idle(&mut self, shares: &[f64]) {
+        let percents: Vec<_> = shares.iter().map(|share| share * 100.0).collect();
+        let texts: Vec<_> = percents.iter().map(|percent| format!("{percent:.2} %")).collect();
+        self.row(
+            "telemetry: share of a core without edits",
+            format!("{} with", texts.join(" without, ")),
+            json!({ "percents_of_a_core": percents }),
+        );
+    }
+
+    /// How many of all.
+    pub(super) fn share(&mut self, name: &str, count: usize, all: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let percent = count as f64 / all.max(1) as f64 * 100.0;
+        self.row(name, format!("{count} of {all} ({percent:.0} %)"), json!({ "count": count, "of": all }));
+    }
+
     /// A plain count.
     pub(super) fn count(&mut self, name: &str, count: u64) {
         self.row(name, count.to_string(), json!(count));
@@ -121,6 +153,15 @@ impl Figures {
         println!("\n{}", serde_json::to_string(&Value::from(self.json))?);
         Ok(())
     }
+}
+
+/// The one in the middle.
+fn median<T>(mut all: Vec<T>) -> Option<T>
+where
+    T: Copy + PartialOrd,
+{
+    all.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+    all.get(all.len() / 2).copied()
 }
 
 fn milliseconds(time: Duration) -> f64 {

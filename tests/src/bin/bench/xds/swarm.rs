@@ -156,7 +156,7 @@ impl Drop for Swarm {
 }
 
 /// A socket for each connection, and some for everything else.
-fn allow_sockets(connections: usize) -> Result<()> {
+pub(super) fn allow_sockets(connections: usize) -> Result<()> {
     let needed = u64::try_from(connections)? + 256;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
