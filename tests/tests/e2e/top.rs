@@ -80,6 +80,22 @@ fn until_more(terminal: &Terminal, begin: &str, column: usize) -> Result<()> {
     terminal.until(&format!("a rate of {begin}"), |screen| screen.lines().any(more)).map(drop)
 }
 
+/// What a Prometheus knows of its two Envoys is shown too, with a rule that rejects.
+pub(crate) fn shows_what_prometheus_knows(prometheus: &str, rule: &str) -> Result<()> {
+    wait::until("what Prometheus knows", || {
+        let source = format!("{prometheus}/federate");
+        let mut command = Command::new(artifacts::spillway()?);
+        // The control plane is of no interest here, and nobody is where it would be.
+        command.args(["top", "-o", "json", "--interval", "1500ms", "--server", "http://127.0.0.1:9"]);
+        let picture = json(&command.args(["--metrics", &source]).output()?)?;
+        ensure!(picture["sources"][0]["error"].is_null() && picture["envoys"] == 2, "{picture:#}");
+        let rules = picture["rules"].as_array().context("no rules")?;
+        let found = rules.iter().find(|found| found["rule"] == rule).context("no such rule")?;
+        ensure!(number(found, "/rejected") > 0.0 && number(&picture, "/requests") > 0.0, "{picture:#}");
+        Ok(())
+    })
+}
+
 #[test]
 fn in_a_pipe_it_shows_rates_once_and_who_does_not_answer() -> Result<()> {
     Scene::play(|scene| {
@@ -96,12 +112,15 @@ fn in_a_pipe_it_shows_rates_once_and_who_does_not_answer() -> Result<()> {
             let rules = picture["rules"].as_array().context("no rules")?;
             let total = rules.iter().find(|rule| rule["rule"] == "total").context("no such rule")?;
             ensure!(number(total, "/rejected") > 0.0, "{total:#}");
+            let few = rules.iter().find(|rule| rule["rule"] == "few").context("no such rule")?;
+            ensure!(few["limit"] == 100.0 && few["inFlight"].as_f64().is_some(), "{few:#}");
             let routes = picture["routes"].as_array().context("no routes")?;
             let alpha = routes.iter().find(|backend| backend["backend"] == "alpha").context("no alpha")?;
             ensure!(alpha["routes"] == serde_json::json!(["site/all"]), "{alpha:#}");
             ensure!(number(alpha, "/requests") > 0.0 && number(alpha, "/statuses/2") > 0.0, "{alpha:#}");
             ensure!(alpha["p99"].as_f64().is_some(), "{alpha:#}");
-            ensure!(picture["breakers"][0]["rule"] == "failing", "{picture:#}");
+            let breaker = &picture["breakers"][0];
+            ensure!(breaker["rule"] == "failing" && breaker["open"] == 0.0, "{breaker:#}");
             Ok(())
         })?;
 

@@ -132,6 +132,9 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
             }
         }
 
+        // So does a terminal.
+        crate::top::shows_what_prometheus_knows(&prometheus, "per-tenant")?;
+
         // The alerts are loaded, and none of them has an error.
         let rules: Value = client.read(&format!("{prometheus}/api/v1/rules"))?.json()?;
         let groups = rules.pointer("/data/groups").and_then(Value::as_array).context("no groups")?;
