@@ -82,9 +82,17 @@ impl Estimate {
 
     /// How many may be in flight now.
     pub(crate) fn limit(&self, bounds: Bounds) -> u32 {
-        let part = if self.phase == Phase::Whole { self.limit } else { self.limit / 2 };
+        Self::within(bounds, if self.phase == Phase::Whole { self.limit } else { self.limit / 2 })
+    }
+
+    /// The same where no base is looked for: what the upstream is thought to bear.
+    pub(crate) fn whole(&self, bounds: Bounds) -> u32 {
+        Self::within(bounds, self.limit)
+    }
+
+    fn within(bounds: Bounds, limit: u64) -> u32 {
         // Bounds may have been edited since; never none, whatever they are.
-        u32::try_from(part / SCALE).unwrap_or(u32::MAX).clamp(bounds.min, bounds.max.max(bounds.min)).max(1)
+        u32::try_from(limit / SCALE).unwrap_or(u32::MAX).clamp(bounds.min, bounds.max.max(bounds.min)).max(1)
     }
 
     /// Grows with the time of the last answer.

@@ -25,6 +25,7 @@ use std::rc::Rc;
 
 use self::found::Found;
 use self::place::{Place, places};
+use self::room::{Limits, share};
 use self::spare::Spare;
 use self::usage::Usage;
 use crate::adaptive::{Bounds, Sample};
@@ -94,7 +95,7 @@ impl Bulkhead {
             None => Limit::Fixed(max.map_or(u32::MAX, NonZeroU32::get)),
         };
         let table = Table::new("flight", &policy, &name, keyed.then_some(RECORDS));
-        let usage = Usage::new(&policy, &name);
+        let usage = Usage::new(&policy, &name, keyed);
         Self {
             policy,
             rule: Rc::from(name.as_str()),
@@ -139,7 +140,9 @@ impl Bulkhead {
             Limit::Fixed(limit) => *limit,
             Limit::Adaptive(found) => found.within(used.limit),
         };
-        Ok(Use { limit, ..used })
+        // With one limit it is known what is in use, also while nobody comes.
+        let share = if self.table.is_keyed() { 0 } else { share(used.in_flight, limit) };
+        Ok(Use { limit, share: used.share.max(share), ..used })
     }
 
     /// Takes note of what a request has found.
@@ -158,7 +161,7 @@ impl Bulkhead {
         S: Store + ?Sized,
     {
         let limit = match &mut self.limit {
-            Limit::Fixed(limit) => *limit,
+            Limit::Fixed(limit) => Limits { now: *limit, whole: *limit },
             Limit::Adaptive(found) => found.limit(slot, access)?,
         };
         let owner = presence.owner(access.store)?;

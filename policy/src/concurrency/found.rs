@@ -1,5 +1,6 @@
 //! The limits that an adaptive rule has found, one for each key.
 
+use super::room::Limits;
 use crate::adaptive::{Bounds, Estimate, Sample};
 use crate::record::Reader;
 use crate::remembered::Remembered;
@@ -24,7 +25,7 @@ pub(super) struct Found {
 /// What this worker knows of one key's limit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
-    limit: u32,
+    limit: Limits,
     asked: u64,
     /// Answers that the store has not been told.
     pending: Sample,
@@ -32,7 +33,7 @@ struct Known {
 
 impl Known {
     const fn is_due(&self, now: u64) -> bool {
-        self.limit == 0 || now.abs_diff(self.asked) >= PACE
+        self.limit.now == 0 || now.abs_diff(self.asked) >= PACE
     }
 }
 
@@ -52,7 +53,7 @@ impl Found {
     }
 
     /// The limit of a key as of some milliseconds ago.
-    pub(super) fn limit<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<u32, StoreError>
+    pub(super) fn limit<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<Limits, StoreError>
     where
         S: Store + ?Sized,
     {
@@ -62,7 +63,7 @@ impl Found {
 
     /// The limit, if this worker knows it.
     pub(super) fn known(&self, slot: Slot) -> Option<u32> {
-        self.known.get(slot).map(|known| known.limit).filter(|limit| *limit > 0)
+        self.known.get(slot).map(|known| known.limit.now).filter(|limit| *limit > 0)
     }
 
     /// Takes note of answers.
@@ -115,7 +116,7 @@ impl Found {
     }
 
     /// Tells the store what was measured and reads the limit.
-    fn refresh<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<u32, StoreError>
+    fn refresh<S>(&mut self, slot: Slot, access: &mut Access<'_, S>) -> Result<Limits, StoreError>
     where
         S: Store + ?Sized,
     {
@@ -137,7 +138,7 @@ impl Found {
             if pending.count > 0 {
                 key.1.observe(self.bounds, pending, access.now);
             }
-            let limit = key.1.limit(self.bounds);
+            let limit = Limits { now: key.1.limit(self.bounds), whole: key.1.whole(self.bounds) };
             if pending.count > 0 || found.is_none() {
                 access.bytes.clear();
                 for (fingerprint, estimate) in keys.iter().filter(|(fingerprint, _)| *fingerprint != 0) {

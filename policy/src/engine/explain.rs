@@ -180,7 +180,7 @@ impl<R: Request + ?Sized, S: Store + ?Sized> Ruling<'_, R, S> {
         let bulkhead = self.rules.bulkheads.get_mut(number as usize)?;
         let slot = self.keys.slot(&bulkhead.key, bulkhead.table(), &mut self.access);
         let says = match slot.and_then(|slot| bulkhead.look(slot, self.presence, &mut self.access)) {
-            Ok(Ok(room) | Err((_, room))) => Says::InFlight { count: room.count, limit: room.limit },
+            Ok(Ok(room) | Err((_, room))) => Says::InFlight { count: room.count, limit: room.limit.now },
             Err(StoreError) => Says::NoAnswer { passes: !bulkhead.reaction.denies },
         };
         Some(Opinion {
