@@ -41,7 +41,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a connection to a collector is tried.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// So many spans wait in a worker at most; what is more is dropped, and counted as `tracing.opentelemetry.spans_dropped`.
+/// So many spans wait in a worker at most. That many come together only if a timer is late: a delivery that fails takes its spans with it.
 const MAX_WAITING: u32 = 2_048;
 
 /// What spans are tagged with, and where Envoy takes it from. What is empty is left out.
@@ -161,23 +161,30 @@ fn nothing() -> TypedExtensionConfig {
 /// Makes a `traceparent` of B3, where a request has none; and takes B3 away, because the upstream would otherwise be told two parents.
 ///
 /// There are no conditions here but that a header exists, and a value that is empty is not set:
-/// 1. what comes in several headers is put together as in the one, `TRACE-SPAN-DECISION`;
+/// 1. what comes in several headers is put together as in the one, `TRACE-SPAN-DECISION`; a decision alone, with ids made of the time;
 /// 2. a trace id of 64 bits gets zeros in front; whatever follows the decision is cut off, and the decision becomes flags;
-/// 3. that is the `traceparent`. If it is none (as of `b3: 0`, which only says that nothing is to be recorded), nothing is recorded.
+/// 3. that is the `traceparent`. If it is none (as of `b3: 0`, a decision alone in one header), nothing is recorded.
 pub(super) fn from_b3() -> impl Iterator<Item = Mutation> {
     const IN_ONE: &str = "b3";
     const TRACE: &str = "x-b3-traceid";
+    const SAMPLED: &str = "x-b3-sampled";
+    const FLAGS: &str = "x-b3-flags";
     let is = |expression: &str| {
         format!("\"{IN_ONE}\" in request.headers && request.headers[\"{IN_ONE}\"].matches(\"{expression}\")")
     };
-    let joined = "%REQ(x-b3-traceid)%-%REQ(x-b3-spanid)%-%REQ(x-b3-sampled?x-b3-flags)%".to_owned();
+    let joined = format!("%REQ({TRACE})%-%REQ(x-b3-spanid)%-%REQ({SAMPLED}?{FLAGS})%");
+    let alone =
+        |header: &str| format!("0000000000000%START_TIME(%s%9f)%-%START_TIME(1000000%9f)%-%REQ({header})%");
     let short = is("^[0-9a-f]{16}-");
     let padded = format!("00-%CEL({short} ? \"0000000000000000\" : \"\")%%REQ(b3)%");
     let sampled = is("-(1|d|true)(-[0-9a-f]+)?$");
     let flagged = format!("%REQ(b3):52%-%CEL({sampled} ? \"01\" : \"00\")%");
     let set = [
         (TRACE, joined, HeaderAppendAction::OverwriteIfExists),
-        (IN_ONE, "%REQ(x-b3-traceid)%".to_owned(), HeaderAppendAction::AddIfAbsent),
+        (IN_ONE, format!("%REQ({TRACE})%"), HeaderAppendAction::AddIfAbsent),
+        (SAMPLED, alone(SAMPLED), HeaderAppendAction::OverwriteIfExists),
+        (FLAGS, alone(FLAGS), HeaderAppendAction::OverwriteIfExists),
+        (IN_ONE, format!("%REQ({SAMPLED}?{FLAGS})%"), HeaderAppendAction::AddIfAbsent),
         (IN_ONE, padded, HeaderAppendAction::OverwriteIfExists),
         (IN_ONE, flagged, HeaderAppendAction::OverwriteIfExists),
         ("traceparent", "%REQ(b3)%".to_owned(), HeaderAppendAction::AddIfAbsent),
@@ -189,7 +196,7 @@ pub(super) fn from_b3() -> impl Iterator<Item = Mutation> {
             ..HeaderValueOption::default()
         })
     });
-    let gone = [IN_ONE, TRACE, "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"];
+    let gone = [IN_ONE, TRACE, "x-b3-spanid", "x-b3-parentspanid", SAMPLED, FLAGS];
     let gone = gone.map(|name| Action::Remove(name.to_owned()));
     set.into_iter().chain(gone).map(|action| Mutation { action: Some(action) })
 }

@@ -176,7 +176,18 @@ fn a_trace_is_continued_however_it_was_announced() -> Result<()> {
                 assert_eq!((found.trace.as_str(), found.parent.as_str()), (trace, PARENT), "{case}");
             }
         }
-        // What says nothing that can be understood, or only that nothing is to be recorded, does no harm.
+        // A decision alone: the trace is the proxy's own.
+        for (headers, flags) in
+            [([("x-b3-sampled", "0")], "00"), ([("x-b3-sampled", "1")], "01"), ([("x-b3-flags", "1")], "01")]
+        {
+            let parent = told(&world.get("/alone?echo", &headers)?, "traceparent")?;
+            let parts: Vec<_> = parent.split('-').collect();
+            let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
+            ensure!(lengths == [2, 32, 16, 2] && parts.last() == Some(&flags), "{headers:?}: {parent}");
+            let found = sink.received().spans.iter().any(|span| parent.contains(&span.id));
+            ensure!(!found || flags == "01", "{headers:?} was recorded");
+        }
+        // What says nothing that can be understood does no harm, and is not recorded; nor is a decision alone in one header.
         let nonsense: [Headers; 5] = [
             &[("b3", "0")],
             &[("b3", "%REQ(host)%")],
@@ -267,6 +278,17 @@ fn requests_do_not_suffer_from_a_collector_that_is_not_there() -> Result<()> {
                 ensure!(now > before, "{now}");
                 Ok(())
             })?;
+            // Envoy counts them as sent; what became of them is told of the collector's cluster.
+            wait::until("the cluster to say that nobody is there", || {
+                let stats = world
+                    .envoy
+                    .stats(&format!("cluster.spillway/tracing/{}", collector.replace(':', "_")))?;
+                let failed = ["upstream_cx_connect_fail", "upstream_cx_none_healthy"];
+                let failed = stats.iter().filter(|(name, _)| failed.iter().any(|end| name.ends_with(end)));
+                ensure!(failed.map(|(_, count)| count).sum::<u64>() > 0, "{stats:?}");
+                Ok(())
+            })?;
+            assert_eq!(sum(&world.envoy.stats("tracing.opentelemetry.spans_dropped")?), 0);
             load.unharmed()?;
             for _ in 0..20 {
                 let answer = world.get("/", &[])?;
