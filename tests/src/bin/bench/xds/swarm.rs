@@ -161,8 +161,11 @@ pub(super) fn allow_sockets(connections: usize) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
         let maximum = limit.maximum.map(|maximum| maximum.max(needed));
-        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
-            .with_context(|| format!("{needed} open files are not allowed: raise the limit (ulimit -n)"))?;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).with_context(|| {
+            format!(
+                "{needed} open files are not allowed: raise the limit (ulimit -n) or ask for fewer --streams"
+            )
+        })?;
     }
     Ok(())
 }
