@@ -4,11 +4,13 @@
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>). Without them nothing is set up, nothing is
 //! recorded, and a change costs one look at an empty pointer.
 
+mod grpc;
 mod http;
 mod metrics;
 mod parent;
 mod settings;
 pub mod trace;
+mod trust;
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -17,7 +19,8 @@ use std::time::{Duration, Instant};
 use opentelemetry::KeyValue;
 use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_otlp::{
-    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _,
+    WithHttpConfig as _, WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -28,6 +31,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use self::http::OnRuntime;
 use self::settings::{Delivery, Protocol, Settings};
+use self::trust::Trust;
 use crate::admin::Admin;
 
 pub use self::metrics::Observed;
@@ -60,6 +64,9 @@ pub enum TelemetryError {
     /// An exporter can't be made of what the variables say.
     #[error("OpenTelemetry")]
     Exporter(#[from] ExporterBuildError),
+    /// An endpoint is none.
+    #[error("OpenTelemetry")]
+    Endpoint(#[from] tonic::transport::Error),
 }
 
 impl Telemetry {
@@ -70,14 +77,21 @@ impl Telemetry {
         let resource = resource(variable, Box::new(EnvResourceDetector::new()));
         let http = OnRuntime::current();
         let mut telemetry = Self::default();
-        if let Some(Delivery { protocol, timeout }) = settings.traces {
+        if let Some(delivery) = settings.traces {
+            let trust = trust(&delivery)?;
             let exporter = SpanExporter::builder();
-            let exporter = match protocol {
-                Protocol::Grpc => exporter.with_tonic().with_timeout(timeout).build()?,
+            let exporter = match delivery.protocol {
+                Protocol::Grpc => {
+                    let exporter = exporter.with_tonic().with_timeout(delivery.timeout);
+                    match grpc::channel(&delivery, &trust)? {
+                        Some(channel) => exporter.with_channel(channel).build()?,
+                        None => exporter.build()?,
+                    }
+                }
                 Protocol::Http => exporter
                     .with_http()
-                    .with_timeout(timeout)
-                    .with_http_client(http.within(timeout))
+                    .with_timeout(delivery.timeout)
+                    .with_http_client(http.within(delivery.timeout, &trust))
                     .build()?,
             };
             let provider = SdkTracerProvider::builder().with_resource(resource.clone());
@@ -85,28 +99,42 @@ impl Telemetry {
             opentelemetry::global::set_tracer_provider(provider.clone());
             telemetry.traces = Some(provider);
         }
-        if let Some(Delivery { protocol, timeout }) = settings.metrics {
+        if let Some(delivery) = settings.metrics {
+            let trust = trust(&delivery)?;
             let exporter = MetricExporter::builder();
-            let exporter = match protocol {
-                Protocol::Grpc => exporter.with_tonic().with_timeout(timeout).build()?,
+            let exporter = match delivery.protocol {
+                Protocol::Grpc => {
+                    let exporter = exporter.with_tonic().with_timeout(delivery.timeout);
+                    match grpc::channel(&delivery, &trust)? {
+                        Some(channel) => exporter.with_channel(channel).build()?,
+                        None => exporter.build()?,
+                    }
+                }
                 Protocol::Http => exporter
                     .with_http()
-                    .with_timeout(timeout)
-                    .with_http_client(http.within(timeout))
+                    .with_timeout(delivery.timeout)
+                    .with_http_client(http.within(delivery.timeout, &trust))
                     .build()?,
             };
             let provider = SdkMeterProvider::builder().with_resource(resource.clone());
             let provider = provider.with_view(metrics::widen).with_periodic_exporter(exporter);
             telemetry.metrics = Some(provider.build());
         }
-        if let Some(Delivery { protocol, timeout }) = settings.logs {
+        if let Some(delivery) = settings.logs {
+            let trust = trust(&delivery)?;
             let exporter = LogExporter::builder();
-            let exporter = match protocol {
-                Protocol::Grpc => exporter.with_tonic().with_timeout(timeout).build()?,
+            let exporter = match delivery.protocol {
+                Protocol::Grpc => {
+                    let exporter = exporter.with_tonic().with_timeout(delivery.timeout);
+                    match grpc::channel(&delivery, &trust)? {
+                        Some(channel) => exporter.with_channel(channel).build()?,
+                        None => exporter.build()?,
+                    }
+                }
                 Protocol::Http => exporter
                     .with_http()
-                    .with_timeout(timeout)
-                    .with_http_client(http.within(timeout))
+                    .with_timeout(delivery.timeout)
+                    .with_http_client(http.within(delivery.timeout, &trust))
                     .build()?,
             };
             let provider = SdkLoggerProvider::builder().with_resource(resource.clone());
@@ -159,6 +187,16 @@ fn flush(shutdown: Shutdown) -> mpsc::Receiver<bool> {
     let (done, flushed) = mpsc::channel();
     drop(thread::Builder::new().name("flush".into()).spawn(move || done.send(shutdown().is_ok())));
     flushed
+}
+
+/// Whom a collector has to be vouched for by.
+fn trust(delivery: &Delivery) -> Result<Trust, SettingsError> {
+    let Some((variable, path)) = &delivery.trusted else { return Ok(Trust::default()) };
+    Trust::in_file(path).map_err(|reason| SettingsError::File {
+        variable: variable.clone(),
+        path: path.clone(),
+        reason,
+    })
 }
 
 /// Who exports. What the environment says about it comes before what is known here.

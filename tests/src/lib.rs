@@ -24,6 +24,7 @@ pub mod process;
 pub mod python;
 pub mod scene;
 pub mod terminal;
+pub mod tls_front;
 pub mod upstream;
 pub mod wait;
 pub mod xds_client;

@@ -2,10 +2,11 @@
 
 mod delivery;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is exported, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Settings {
     pub(super) traces: Option<Delivery>,
     pub(super) metrics: Option<Delivery>,
@@ -13,11 +14,15 @@ pub(super) struct Settings {
 }
 
 /// How a signal reaches the collector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Delivery {
     pub(super) protocol: Protocol,
     /// For a request and its answer.
     pub(super) timeout: Duration,
+    /// Where it is said to be, if it is.
+    pub(super) endpoint: Option<String>,
+    /// Whom it has to be vouched for by, in place of those whom the system trusts; and the variable that says so.
+    pub(super) trusted: Option<(String, PathBuf)>,
 }
 
 /// How OTLP is spoken.
@@ -39,6 +44,16 @@ pub enum SettingsError {
         value: String,
         /// What it could say.
         expected: &'static str,
+    },
+    /// The file that it names can't be used.
+    #[error("{variable}={}: {reason}", path.display())]
+    File {
+        /// Which variable.
+        variable: String,
+        /// What it names.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// It can't be met. What it says may be secret.
     #[error("{variable}: {reason}")]
@@ -100,22 +115,25 @@ mod tests {
 
     #[test]
     fn an_endpoint_or_an_exporter_asks_for_a_signal_or_for_all() {
-        let http = Some(Delivery { protocol: Protocol::Http, timeout: Duration::from_secs(10) });
-        let all = Settings { traces: http, metrics: http, logs: http };
+        let protocols = |variables: &[(&str, &str)]| {
+            let Settings { traces, metrics, logs } = read(variables).unwrap();
+            [traces, metrics, logs].map(|of| of.map(|of| of.protocol))
+        };
+        let http = Some(Protocol::Http);
         let everything = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
-        assert_eq!(read(&[everything]), Ok(all));
+        assert_eq!(protocols(&[everything]), [http; 3]);
         let without = [everything, ("OTEL_LOGS_EXPORTER", "none")];
-        assert_eq!(read(&without), Ok(Settings { logs: None, ..all }));
-        let traces = Settings { traces: http, ..Settings::default() };
-        assert_eq!(read(&[("OTEL_TRACES_EXPORTER", "otlp")]), Ok(traces));
-        assert_eq!(read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/v1/traces")]), Ok(traces));
+        assert_eq!(protocols(&without), [http, http, None]);
+        assert_eq!(protocols(&[("OTEL_TRACES_EXPORTER", "otlp")]), [http, None, None]);
+        let own = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/v1/traces")];
+        assert_eq!(protocols(&own), [http, None, None]);
         let mixed = [
             everything,
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf"),
         ];
-        let grpc = http.map(|http| Delivery { protocol: Protocol::Grpc, ..http });
-        assert_eq!(read(&mixed), Ok(Settings { traces: grpc, metrics: grpc, ..all }));
+        let grpc = Some(Protocol::Grpc);
+        assert_eq!(protocols(&mixed), [grpc, grpc, http]);
     }
 
     #[test]
@@ -147,15 +165,30 @@ mod tests {
     }
 
     #[test]
-    fn certificates_of_one_s_own_are_refused_where_they_would_be_used() {
+    fn certificates_to_show_are_refused_where_they_would_be_used() {
         let traces = ("OTEL_TRACES_EXPORTER", "otlp");
-        for name in ["CERTIFICATE", "TRACES_CERTIFICATE", "CLIENT_CERTIFICATE", "TRACES_CLIENT_KEY"] {
+        for name in ["TRACES_CLIENT_CERTIFICATE", "CLIENT_CERTIFICATE", "TRACES_CLIENT_KEY"] {
             let name = format!("OTEL_EXPORTER_OTLP_{name}");
             let error = read(&[traces, (&name, "/c.pem")]).unwrap_err();
             assert!(error.starts_with(&format!("{name}: ")), "{error}");
             assert_eq!(read(&[(&name, "/c.pem")]), Ok(Settings::default()));
         }
-        assert!(read(&[traces, ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/c.pem")]).is_ok());
+        assert!(read(&[traces, ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "/c.pem")]).is_ok());
+    }
+
+    #[test]
+    fn a_signal_trusts_whom_it_is_told_to_or_all_are() {
+        let all = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+        let own = "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE";
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4317");
+        let settings = read(&[endpoint, (all, "/all.pem"), (own, "/own.pem")]).unwrap();
+        let said = [settings.traces, settings.logs].map(Option::unwrap);
+        assert_eq!(said.each_ref().map(|of| of.endpoint.as_deref()), [Some("https://c:4317"); 2]);
+        let expected = [(all, "/all.pem"), (own, "/own.pem")];
+        assert_eq!(
+            said.map(|of| of.trusted.unwrap()),
+            expected.map(|(name, path)| (name.into(), path.into()))
+        );
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::net::TcpListener;
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::Value;
+use spillway_tests::authority::Authority;
 use spillway_tests::otlp::Sink;
 use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
+use spillway_tests::tls_front::TlsFront;
 use spillway_tests::wait;
 
 use crate::text::document;
@@ -208,6 +210,56 @@ fn an_edit_by_the_api_is_part_of_its_callers_trace() -> Result<()> {
             received.span("an edit by hand", |span| span.name == "edit" && span.parent.is_empty()).map(drop)
         })?;
         assert_eq!(edits(TRACE).len(), 3);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_collector_behind_tls_has_to_prove_who_it_is() -> Result<()> {
+    Scene::play(|scene| {
+        let sink = Sink::start()?;
+        let ours = Authority::new(&scene.folder().join("ours"))?;
+        let others = Authority::new(&scene.folder().join("others"))?;
+        let front = TlsFront::start(&ours, sink.address())?;
+        let url = front.url();
+        let mut world = World::start(scene, &[("routes.yaml", TO_ALPHA)])?;
+        let (mut here, mut there) = ("alpha", "beta");
+        for protocol in ["http/protobuf", "grpc"] {
+            for (authority, is_trusted) in [(&others, false), (&ours, true)] {
+                let certificate = authority.path("ca.crt")?;
+                let variables = [
+                    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url.as_str()),
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                    ("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate),
+                    ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+                ];
+                let traces = format!("{url}/v1/traces");
+                let of_signal = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces.as_str());
+                let mut variables = Vec::from(variables);
+                if protocol == "http/protobuf" {
+                    // That of a signal is used as it is.
+                    variables.push(of_signal);
+                }
+                sink.received().spans.clear();
+                world.control_plane.restart_in(&variables)?;
+                world.documents.edit(
+                    "routes.yaml",
+                    &[&format!("{{name: {here}}}")],
+                    &[&format!("{{name: {there}}}")],
+                )?;
+                world.until("the edit", "/", |answer| answer.header("x-upstream") == Some(there))?;
+                (here, there) = (there, here);
+                if is_trusted {
+                    wait::until("its trace", || {
+                        sink.received().span("an edit", |span| span.name == "edit").map(drop)
+                    })?;
+                } else {
+                    // What waits is tried once more at the end.
+                    world.control_plane.process()?.terminate()?;
+                    assert_eq!(sink.received().spans.len(), 0, "{protocol}");
+                }
+            }
+        }
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! How a signal that is exported reaches the collector.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Delivery, Protocol, SettingsError};
@@ -23,9 +24,9 @@ impl Delivery {
         signal: &str,
         variable: &impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
-        for what in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+        for what in ["CLIENT_CERTIFICATE", "CLIENT_KEY"] {
             if let Some((variable, _)) = set(signal, what, variable).next() {
-                let reason = "collectors are checked against the certificates of the system, and shown none";
+                let reason = "collectors are shown no certificate";
                 return Err(SettingsError::Unmet { variable, reason });
             }
         }
@@ -53,7 +54,10 @@ impl Delivery {
                 Duration::from_millis(milliseconds.get().into())
             }
         };
-        Ok(Self { protocol, timeout })
+        let endpoint = set(signal, "ENDPOINT", variable).next().map(|(_, endpoint)| endpoint);
+        let trusted = set(signal, "CERTIFICATE", variable).next();
+        let trusted = trusted.map(|(variable, path)| (variable, PathBuf::from(path)));
+        Ok(Self { protocol, timeout, endpoint, trusted })
     }
 }
 
