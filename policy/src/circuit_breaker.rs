@@ -140,7 +140,7 @@ impl Breaker {
         let key = RuleKey::compile(&key, needs);
         let table = Table::new("breaker", &policy, &name, (!key.is_empty()).then_some(RECORDS));
         let known = Remembered::new(table.is_keyed());
-        let census = Census::new(&policy, &name);
+        let census = Census::new(&policy, &name, table.is_keyed());
         Self {
             policy,
             rule: Rc::from(name.as_str()),
@@ -167,20 +167,19 @@ impl Breaker {
 
     /// Everything that this rule keeps in the store.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
-        [&self.table, self.census.table()].into_iter()
+        [&self.table].into_iter().chain(self.census.table())
     }
 
-    /// Whether a change of this worker's is missing in the [`Breaker::census`].
-    pub(crate) fn has_news(&self) -> bool {
-        self.census.has_news()
-    }
-
-    /// How many of the rule's breakers are in which state.
-    pub(crate) fn census<S>(&mut self, access: &mut Access<'_, S>) -> Result<Count, StoreError>
+    /// How many of the rule's breakers are in which state; `None`: that takes more than `reads`, which become fewer, and goes on with the next call.
+    pub(crate) fn census<S>(
+        &mut self,
+        reads: &mut usize,
+        access: &mut Access<'_, S>,
+    ) -> Result<Option<Count>, StoreError>
     where
         S: Store + ?Sized,
     {
-        self.census.take(access)
+        self.census.count(&mut self.table, reads, access)
     }
 
     /// What a request may do. Takes no ticket.
@@ -286,8 +285,16 @@ impl Breaker {
         if waits { Ok(()) } else { self.flush(slot, access) }
     }
 
-    /// Adds to the store what this worker has counted: what is due, or all.
-    pub(crate) fn flush_pending<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    /// Tells the store what this worker has counted: what is due, or all; and where breakers have opened.
+    pub(crate) fn settle<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
+    where
+        S: Store + ?Sized,
+    {
+        let flushed = self.flush_pending(all, access);
+        if self.census.has_news() { self.census.tell(access).and(flushed) } else { flushed }
+    }
+
+    fn flush_pending<S>(&mut self, all: bool, access: &mut Access<'_, S>) -> Result<(), StoreError>
     where
         S: Store + ?Sized,
     {
@@ -364,7 +371,7 @@ impl Breaker {
                     cell.encode(access.bytes);
                 }
                 match self.table.write(slot, version, access) {
-                    Ok(()) => self.census.note(recorded, Count::of(cells)),
+                    Ok(()) => self.census.note(slot.record, recorded, Count::of(cells)),
                     Err(CasError::Conflict) => continue,
                     Err(CasError::Failed(error)) => return Err(error),
                 }

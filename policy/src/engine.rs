@@ -358,10 +358,7 @@ impl Engine {
         note(presence.tick(access.store, now));
         note(self.residue.tick(access.store, now));
         for breaker in breakers {
-            note(breaker.flush_pending(all, &mut access));
-            if breaker.has_news() {
-                note(breaker.census(&mut access).map(|_| ()));
-            }
+            note(breaker.settle(all, &mut access));
         }
         for limit in limits {
             note(limit.return_leases(all, &mut access));

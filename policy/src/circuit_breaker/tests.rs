@@ -390,7 +390,7 @@ fn keys_without_number_need_bounded_memory_and_do_not_push_an_open_breaker_out()
     assert!(ask(&mut engine, &bad, &mut store, SECOND + 30 * MS).is_none());
     assert_eq!(engine.store_failures(), 0);
     let memory = store.memory.borrow();
-    assert_eq!(memory.len(), 1_024 + 2, "the seed and the census besides");
+    assert_eq!(memory.len(), 1_024 + 2, "the seed and the marks besides");
     assert!(memory.bytes() < 768 << 10, "{} bytes", memory.bytes());
 }
 

@@ -4,13 +4,13 @@ use super::Engine;
 use super::rules::Rules;
 use crate::circuit_breaker::Count;
 use crate::concurrency::Use;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::table::Access;
 
 /// From the beginning of one round to that of the next, at least.
 const PACE: u64 = 500_000_000;
 
-/// Rules at each tick, so that ten thousand don't hold up the requests behind a tick: each costs about a microsecond.
+/// Records that are read at each tick, so that ten thousand rules, or keys, don't hold up the requests behind a tick: each costs about a microsecond. Most rules take one, breakers with key a few.
 const STRIDE: usize = 64;
 
 /// How a rule stands, over all workers.
@@ -79,38 +79,36 @@ impl Engine {
             *round = Round { begun: Some(now_ns), next: 0 };
         }
         let mut access = Access { store, bytes: &mut scratch.record, transitions, now: now_ns, since };
-        let from = round.next;
-        round.next = all.min(from.saturating_add(STRIDE));
-        let to = round.next;
-        // What of this stride is in a list of which the first has this number.
-        let part = |first: usize, length: usize| {
-            let within = |number: usize| number.clamp(first, first + length) - first;
-            within(from)..within(to)
-        };
-        let parts = (
-            part(0, breakers.len()),
-            part(breakers.len(), bulkheads.len()),
-            part(breakers.len() + bulkheads.len(), degrading.len()),
-        );
-        for breaker in breakers.get_mut(parts.0).unwrap_or_default() {
-            let Ok(Count { open, half_open }) = breaker.census(&mut access) else { continue };
-            let (policy, rule) = (&*breaker.policy, &*breaker.rule);
-            // Below zero until the worker that opened it has told so.
-            let [open, half_open] = [open, half_open].map(|count| u32::try_from(count).unwrap_or(0));
-            show(Reading::Breakers { policy, rule, open, half_open });
-        }
-        for bulkhead in bulkheads.get_mut(parts.1).unwrap_or_default() {
-            let Ok(used) = bulkhead.usage(&mut presence, &mut access) else { continue };
-            let Use { in_flight, limit, share } = used;
-            let (policy, rule) = (&*bulkhead.policy, &*bulkhead.rule);
-            let saturation = u32::from(share / 100).min(100);
-            show(Reading::Concurrency { policy, rule, in_flight, limit, saturation });
-        }
-        for degrading in degrading.get(parts.2).unwrap_or_default() {
-            for rule in &degrading.rules {
-                let (policy, in_force) = (&*degrading.policy, rule.is_active());
-                show(Reading::Degrade { policy, rule: &rule.rule, in_force });
+        let (first_bulkhead, first_degrading) = (breakers.len(), breakers.len() + bulkheads.len());
+        let mut reads = STRIDE;
+        while round.next < all && reads > 0 {
+            let number = round.next;
+            let bulkhead = number.checked_sub(first_bulkhead).and_then(|number| bulkheads.get_mut(number));
+            let degrading = number.checked_sub(first_degrading).and_then(|number| degrading.get(number));
+            if let Some(breaker) = breakers.get_mut(number) {
+                match breaker.census(&mut reads, &mut access) {
+                    Ok(Some(Count { open, half_open })) => {
+                        let (policy, rule) = (&*breaker.policy, &*breaker.rule);
+                        show(Reading::Breakers { policy, rule, open, half_open });
+                    }
+                    Ok(None) => return,
+                    Err(StoreError) => {}
+                }
+            } else if let Some(bulkhead) = bulkhead {
+                reads -= 1;
+                if let Ok(Use { in_flight, limit, share }) = bulkhead.usage(&mut presence, &mut access) {
+                    let (policy, rule) = (&*bulkhead.policy, &*bulkhead.rule);
+                    let saturation = u32::from(share / 100).min(100);
+                    show(Reading::Concurrency { policy, rule, in_flight, limit, saturation });
+                }
+            } else if let Some(degrading) = degrading {
+                reads -= 1;
+                for rule in &degrading.rules {
+                    let (policy, in_force) = (&*degrading.policy, rule.is_active());
+                    show(Reading::Degrade { policy, rule: &rule.rule, in_force });
+                }
             }
+            round.next += 1;
         }
     }
 }

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use crate::circuit_breaker::{Breaker, Check, Count, Verdict};
 use crate::engine::Needs;
 use crate::store::StoreError;
@@ -9,6 +7,7 @@ use crate::testing::{SECOND, Shared};
 /// A worker with its own copy of a rule whose keys are all in one record.
 struct Worker {
     breaker: Breaker,
+    record: u16,
     bytes: Vec<u8>,
 }
 
@@ -16,7 +15,7 @@ impl Worker {
     fn new() -> Self {
         let rule = r#"{"name": "b", "key": ["backend"], "window": "10s", "minRequests": 1, "trip": {"errorRatio": "50%"}, "openFor": "1s", "probes": 1}"#;
         let rule = serde_json::from_str(rule).unwrap();
-        Self { breaker: Breaker::new("p".into(), rule, &mut Needs::default()), bytes: Vec::new() }
+        Self { breaker: Breaker::new("p".into(), rule, &mut Needs::default()), record: 7, bytes: Vec::new() }
     }
 
     fn with<T>(
@@ -32,7 +31,7 @@ impl Worker {
 
     /// A request of a key; whether it passed.
     fn request(&mut self, key: u64, failed: bool, store: &mut Shared, now: u64) -> bool {
-        let slot = Slot { record: 7, fingerprint: key };
+        let slot = Slot { record: self.record, fingerprint: key };
         let passed = self.with(store, now, |breaker, access| {
             let check = match breaker.check(slot, access)? {
                 Check::Probe(slot) => breaker.probe(slot, access)?,
@@ -47,12 +46,22 @@ impl Worker {
         passed == Some(true)
     }
 
+    /// Of one worker after its tick.
     fn census(&mut self, store: &mut Shared, now: u64) -> Option<Count> {
-        self.with(store, now, Breaker::census)
+        self.tell(store, now)?;
+        self.count(store, now)
+    }
+
+    fn tell(&mut self, store: &mut Shared, now: u64) -> Option<()> {
+        self.with(store, now, |breaker, access| breaker.settle(true, access))
+    }
+
+    fn count(&mut self, store: &mut Shared, now: u64) -> Option<Count> {
+        self.with(store, now, |breaker, access| breaker.census(&mut 9_999, access)).flatten()
     }
 }
 
-const fn open(open: i32) -> Count {
+const fn open(open: u32) -> Count {
     Count { open, half_open: 0 }
 }
 
@@ -71,43 +80,94 @@ fn an_open_breaker_that_makes_way_is_counted_no_more() {
 }
 
 #[test]
-fn a_change_that_could_not_be_told_is_told_later_and_once() {
+fn a_mark_that_could_not_be_set_is_set_later() {
     let (mut store, mut worker, mut other) = (Shared::default(), Worker::new(), Worker::new());
     assert!(worker.request(1, true, &mut store, SECOND));
     store.fail(0, 1);
-    assert_eq!(worker.census(&mut store, SECOND), None);
-    assert!(worker.breaker.has_news());
-    // Another worker notices the end before the beginning is told.
-    assert!(other.request(1, false, &mut store, 3 * SECOND));
-    assert_eq!(other.census(&mut store, 3 * SECOND), Some(open(-1)));
+    assert_eq!(worker.tell(&mut store, SECOND), None);
+    assert_eq!(other.census(&mut store, SECOND), Some(open(0)), "nobody has told");
     store.conflicts.set(2);
-    assert_eq!(worker.census(&mut store, 3 * SECOND), Some(open(0)));
-    assert_eq!(worker.census(&mut store, 3 * SECOND), Some(open(0)));
-    assert!(!worker.breaker.has_news());
+    assert_eq!(worker.tell(&mut store, SECOND), Some(()));
+    assert_eq!(other.census(&mut store, SECOND), Some(open(1)));
+    let asked = store.operations.get();
+    assert_eq!(worker.tell(&mut store, SECOND), Some(()));
+    assert_eq!(store.operations.get(), asked, "there is no more to tell");
+    // The end is seen by everybody, and the mark is taken away.
+    assert!(other.request(1, false, &mut store, 3 * SECOND));
+    assert_eq!([&mut worker, &mut other].map(|one| one.count(&mut store, 3 * SECOND)), [Some(open(0)); 2]);
+    let asked = store.operations.get();
+    other.count(&mut store, 3 * SECOND);
+    assert_eq!(store.operations.get() - asked, 5, "the marks, and four records in turn");
 }
 
 #[test]
-fn the_census_is_what_a_count_of_all_breakers_would_find() {
+fn a_mark_that_is_set_while_it_is_taken_away_stays() {
+    let (mut store, mut worker, mut other) = (Shared::default(), Worker::new(), Worker::new());
+    for _ in 0..255 {
+        other.count(&mut store, SECOND);
+    }
+    assert!(worker.request(1, true, &mut store, SECOND));
+    worker.tell(&mut store, SECOND);
+    assert!(worker.request(1, false, &mut store, 3 * SECOND), "a probe closes it");
+    // The other one has read that, and is not at the end, when it opens again.
+    let reads = |mut reads: usize| {
+        move |breaker: &mut Breaker, access: &mut Access<'_, Shared>| breaker.census(&mut reads, access)
+    };
+    assert_eq!(other.with(&mut store, 3 * SECOND, reads(2)), Some(None));
+    assert!(worker.request(1, true, &mut store, 4 * SECOND));
+    worker.tell(&mut store, 4 * SECOND);
+    assert_eq!(other.with(&mut store, 4 * SECOND, reads(9)), Some(Some(open(0))));
+    assert_eq!(other.count(&mut store, 4 * SECOND), Some(open(1)));
+}
+
+#[test]
+fn the_census_is_what_is_in_the_records_whoever_is_lost() {
     let mut store = Shared::default();
     let mut workers = [Worker::new(), Worker::new(), Worker::new()];
     let mut random = 1_u64;
     for step in 0..4_000_u64 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let [who, key, failed, ..] = (random >> 32).to_le_bytes();
-        let worker = &mut workers[usize::from(who % 3)];
-        worker.request(u64::from(key % 6) + 1, failed % 2 == 0, &mut store, step * SECOND / 5);
+        let [who, key, failed, fate, ..] = (random >> 32).to_le_bytes();
+        let (worker, now) = (&mut workers[usize::from(who % 3)], step * SECOND / 5);
+        worker.request(u64::from(key % 6) + 1, failed % 2 == 0, &mut store, now);
+        match fate {
+            0..20 => *worker = Worker::new(),
+            20..80 => assert!(worker.tell(&mut store, now).is_some()),
+            80..120 => assert!(worker.count(&mut store, now).is_some()),
+            _ => {}
+        }
     }
     let now = 4_000 * SECOND / 5;
-    for worker in &mut workers {
-        worker.with(&mut store, now, |breaker, access| breaker.flush_pending(true, access)).unwrap();
-    }
-    let counts: BTreeMap<usize, _> =
-        (0..3).chain(0..3).map(|who| (who, workers[who].census(&mut store, now))).collect();
     let found = workers[0].with(&mut store, now, |breaker, access| {
         breaker.table.read(Slot { record: 7, fingerprint: 1 }, access)?;
         let cells = super::super::decode(access.bytes, super::super::WAYS).ok_or(StoreError)?;
         Ok(Count::of(&cells))
     });
     assert!(found.is_some_and(|count| count.open + count.half_open > 0), "{found:?}");
-    assert!(counts.values().all(|count| *count == found), "{counts:?}, not {found:?}");
+    workers = [Worker::new(), Worker::new(), Worker::new()];
+    for _ in 0..256 {
+        workers[0].count(&mut store, now);
+    }
+    assert_eq!(workers.each_mut().map(|worker| worker.count(&mut store, now)), [found; 3]);
+}
+
+#[test]
+fn thousands_of_open_breakers_are_counted_bit_by_bit() {
+    let (mut store, mut worker) = (Shared::default(), Worker::new());
+    for record in 0..1_000 {
+        worker.record = record;
+        assert!(worker.request(1, true, &mut store, SECOND));
+    }
+    worker.tell(&mut store, SECOND);
+    let mut calls = 0;
+    let count = loop {
+        calls += 1;
+        let before = store.operations.get();
+        let count = worker.with(&mut store, SECOND, |breaker, access| breaker.census(&mut 64, access));
+        assert!(store.operations.get() - before <= 64);
+        if let Some(count) = count.unwrap() {
+            break count;
+        }
+    };
+    assert_eq!((count, calls), (open(1_000), 16));
 }

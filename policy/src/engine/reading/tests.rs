@@ -66,6 +66,74 @@ fn a_breaker_is_counted_by_whoever_changed_it() {
 }
 
 #[test]
+fn what_a_lost_vm_did_not_tell_is_found_all_the_same() {
+    let mut store = Shared::default();
+    let (mut one, mut other) = (engine(policies()), engine(policies()));
+    let failed = |engine: &mut Engine, backend: &str, store: &mut Shared, now: u64| {
+        let held =
+            [(), ()].map(|()| admitted(engine.decide(&Described::backend(backend), store, now).verdict));
+        for (admission, later) in held.into_iter().flatten().zip([0, 10 * MS]) {
+            engine.complete(admission, FAILED, store, now + later);
+        }
+    };
+    fail(&mut other, "z", &mut store, SECOND);
+    failed(&mut one, "x", &mut store, SECOND);
+    assert_eq!(one.take_transitions().len(), 1, "it is open");
+    drop(one);
+    let found = |engine: &mut Engine, store: &mut Shared, from: u64| {
+        for step in 0..300 {
+            shown(&mut [engine], store, from + step * PACE);
+        }
+        shown(&mut [engine], store, from + 300 * PACE).0
+    };
+    assert_eq!(found(&mut other, &mut store, 2 * SECOND), Some([2, 0]));
+    // So is what it did not tell of the end.
+    let mut one = engine(policies());
+    let now = 200 * SECOND;
+    for backend in ["x", "z"] {
+        let probe = admitted(one.decide(&Described::backend(backend), &mut store, now).verdict).unwrap();
+        one.complete(probe, Outcome { status: Some(200), ..FAILED }, &mut store, now);
+    }
+    drop(one);
+    assert_eq!(shown(&mut [&mut other], &mut store, now).0, Some([0, 0]));
+}
+
+#[test]
+fn breakers_of_a_rule_that_gets_or_loses_its_key_are_others() {
+    let mut store = Shared::default();
+    let mut keyed = engine(policies());
+    for backend in ["x", "y"] {
+        fail(&mut keyed, backend, &mut store, SECOND);
+    }
+    assert_eq!(shown(&mut [&mut keyed], &mut store, SECOND).0, Some([2, 0]));
+    let mut policies = policies();
+    policies[0]["circuitBreakers"][0].as_object_mut().unwrap().remove("key");
+    let mut keyless = engine_at(2, policies);
+    assert_eq!(shown(&mut [&mut keyless], &mut store, 2 * SECOND).0, Some([0, 0]));
+    fail(&mut keyless, "x", &mut store, 2 * SECOND);
+    assert_eq!(shown(&mut [&mut keyless], &mut store, 2 * SECOND).0, Some([1, 0]));
+    assert_eq!(shown(&mut [&mut keyed], &mut store, 3 * SECOND).0, Some([2, 0]));
+}
+
+#[test]
+fn what_stays_in_flight_stays_in_use_where_there_is_one_limit() {
+    let mut policies = policies();
+    policies[0]["concurrency"][0].as_object_mut().unwrap().remove("key");
+    let (mut store, mut engine) = (Shared::default(), engine(policies));
+    let request = Described::default();
+    let held: Vec<_> =
+        (0..10).map(|_| admitted(engine.decide(&request, &mut store, SECOND).verdict).unwrap()).collect();
+    for seconds in [1, 60] {
+        assert_eq!(shown(&mut [&mut engine], &mut store, seconds * SECOND).1, Some([10, 10, 100]));
+    }
+    for admission in held.into_iter().skip(4) {
+        engine.complete(admission, Outcome::default(), &mut store, 61 * SECOND);
+    }
+    engine.tick(&mut store, 61 * SECOND);
+    assert_eq!(shown(&mut [&mut engine], &mut store, 62 * SECOND).1, Some([4, 10, 40]));
+}
+
+#[test]
 fn what_is_in_flight_is_that_of_all_vms_that_are_alive() {
     let mut store = Shared::default();
     let (mut one, mut other) = (engine(policies()), engine(policies()));
@@ -145,6 +213,45 @@ fn an_adaptive_limit_shows_what_was_found_within_its_bounds() {
     assert!((5..=8).contains(&found), "{found}");
     let mut narrower = engine_at(2, policies(5));
     assert_eq!(shown(&mut [&mut narrower], &mut store, now).1.map(|shown| shown[1]), Some(5));
+}
+
+#[test]
+fn an_adaptive_limit_that_is_halved_to_look_for_its_base_is_shown_whole() {
+    let policies =
+        json!([{ "name": "p", "concurrency": [{ "name": "c", "adaptive": { "min": 4, "max": 40 } }] }]);
+    let mut degrading = policies.clone();
+    degrading[0]["degrade"] = json!([{ "name": "d", "when": { "saturation": "90%" }, "admit": "0%" }]);
+    let (mut store, mut engine) = (Shared::default(), engine(policies));
+    let (mut now, mut found, mut was_halved) = (SECOND, Vec::new(), false);
+    for step in 0..3_000_u64 {
+        // Until the limit has grown, all there is; then six tenths.
+        if step == 500 {
+            engine.retire(&mut store, now);
+            engine = engine_at(2, degrading.clone());
+        }
+        let wanted = if step < 500 { 40 } else { 24 };
+        let mut held = Vec::new();
+        while held.len() < wanted
+            && let Some(admission) = admitted(engine.decide(&Described::default(), &mut store, now).verdict)
+        {
+            held.push(admission);
+        }
+        was_halved |= step > 1_600 && held.len() < wanted;
+        now += 10 * MS;
+        for admission in held {
+            engine.complete(admission, Outcome { status: Some(200), ..FAILED }, &mut store, now);
+        }
+        engine.tick(&mut store, now);
+        engine.measure(&mut store, now, |reading| match reading {
+            Reading::Concurrency { limit, saturation, .. } if step > 1_600 => found.push((limit, saturation)),
+            Reading::Degrade { in_force, .. } => assert!(!in_force, "at {step}"),
+            _ => {}
+        });
+    }
+    assert!(was_halved);
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, [(40, 60)]);
 }
 
 #[test]
