@@ -124,7 +124,8 @@ impl<H: Host> Filter<H> {
         }
         self.roots.push(Root { context: root, name, engine, store_failures: 0 });
         self.count_names();
-        self.metrics.announce(&configuration, &self.host);
+        self.metrics.announce(root, &configuration, &self.host);
+        self.keep_gauges();
         if let Err(error) = self.host.set_tick_period(TICK_MILLIS) {
             self.host.log(Level::Warn, &format!("spillway: no ticks, metrics will stay empty: {error}"));
         }
@@ -265,10 +266,10 @@ impl<H: Host> Filter<H> {
             root.engine.tick(store, now);
             root.report(host, metrics);
             // What an older configuration has still in flight is counted with the rest; its limits are those of the past.
-            let is_newest = newer.iter().all(|newer| newer.name != root.name);
+            let is_newest = root.is_newest(newer);
             root.engine.measure(store, now, |reading| {
                 if is_newest {
-                    metrics.show(&reading, now);
+                    metrics.show(root.context, &reading);
                 }
             });
             let failures = root.engine.store_failures();
@@ -276,7 +277,6 @@ impl<H: Host> Filter<H> {
             root.store_failures = failures;
         }
         metrics.store_retries(conflicts.take());
-        metrics.expire(now);
         metrics.flush(host);
         self.resolve_probes();
         self.sweep_streams();
@@ -346,6 +346,17 @@ impl<H: Host> Filter<H> {
             root.report(host, metrics);
         }
         roots.retain(|root| !over.contains(&root.context));
+        self.keep_gauges();
+    }
+
+    /// Shows rules as gone that no configuration has any more for new requests.
+    fn keep_gauges(&mut self) {
+        let roots = &self.roots;
+        self.metrics.keep(|context| {
+            let index = roots.iter().position(|root| root.context == context);
+            let from = index.and_then(|index| roots.get(index..)).and_then(<[Root]>::split_first);
+            from.is_some_and(|(root, newer)| root.is_newest(newer))
+        });
     }
 }
 
@@ -356,6 +367,11 @@ fn is_long<H: Host>(host: &H) -> bool {
 }
 
 impl Root {
+    /// Whether it gets the new requests, and not one of these that came after it.
+    fn is_newest(&self, newer: &[Self]) -> bool {
+        newer.iter().all(|newer| newer.name != self.name)
+    }
+
     /// Counts and logs what changed, at once: it is rare, and somebody may be waiting for it.
     fn report<H: Host>(&mut self, host: &H, metrics: &mut Metrics) {
         let transitions = self.engine.take_transitions();

@@ -11,8 +11,8 @@ use crate::host::{Counter, Gauge, Host, Level};
 /// The host never forgets a metric, so a configuration that is edited for ever, with new names each time, must find an end.
 const MOST: usize = 4096;
 
-/// A gauge that was not shown for so long is that of a rule that is no more.
-const STALE: u64 = 5_000_000_000;
+/// So many of them may be gauges, so that there is room to count what rules reject, whatever they show.
+const MOST_GAUGES: usize = MOST / 2;
 
 /// The level of requests that have none.
 const ALL_LEVELS: &str = "all";
@@ -22,6 +22,8 @@ const ALL_LEVELS: &str = "all";
 pub(crate) struct Metrics {
     requests: Count,
     named: HashMap<Box<str>, Metric>,
+    /// How many of these are gauges.
+    gauges: usize,
     /// More was to be shown than may be, since the last configuration, and whether that was said.
     full: Option<bool>,
     /// Reused for the names, so that counting allocates only once a name.
@@ -46,20 +48,24 @@ struct Standing {
     value: u64,
     /// The host is to be told.
     is_news: bool,
-    /// When it was read; `None`: not since it was shown as gone.
-    read: Option<u64>,
+    /// The root context whose configuration has the rule; `None`: it was shown as gone.
+    root: Option<u32>,
     gauge: Option<Gauge>,
 }
 
 impl Metrics {
     /// Defines all that this configuration can count and show, so that each metric is there, at 0, before it first counts, and so that the values
     /// outlive a VM: the host drops a metric with the last VM that defined it, and a new VM is configured before the old one ends.
-    pub(crate) fn announce<H: Host>(&mut self, configuration: &Configuration, host: &H) {
+    pub(crate) fn announce<H: Host>(&mut self, root: u32, configuration: &Configuration, host: &H) {
         self.full = None;
         self.requests.define(host, "spillway_requests");
         self.add(format_args!("spillway_store_retries"), 0);
         for policy in &configuration.policies {
-            self.announce_policy(policy);
+            self.announce_counters(policy);
+        }
+        // Where there is no room for all, counters come first: what is rejected matters most.
+        for policy in &configuration.policies {
+            self.announce_gauges(root, policy);
         }
         for (name, metric) in &mut self.named {
             match metric {
@@ -69,21 +75,12 @@ impl Metrics {
         }
     }
 
-    fn announce_policy(&mut self, policy: &Policy) {
+    fn announce_counters(&mut self, policy: &Policy) {
         let name = &*policy.name;
         for (kind, rule, mode) in policy.rules() {
             let outcome = if mode == Mode::Shadow { "shadowed" } else { "rejected" };
             let kind_name = kind.as_str();
             self.add(format_args!("spillway_{outcome}.kind.{kind_name}.policy.{name}.rule.{rule}"), 0);
-            let reading = match kind {
-                Kind::RateLimit => continue,
-                Kind::CircuitBreaker => Reading::Breakers { policy: name, rule, open: 0, half_open: 0 },
-                Kind::Concurrency => {
-                    Reading::Concurrency { policy: name, rule, in_flight: 0, limit: 0, saturation: 0 }
-                }
-                Kind::Degrade => Reading::Degrade { policy: name, rule, in_force: false },
-            };
-            self.stand(&reading, None);
             if kind == Kind::CircuitBreaker {
                 for to in BreakerState::ALL {
                     self.add(
@@ -103,6 +100,22 @@ impl Metrics {
             if levels.is_empty() {
                 self.shed(name, &rule.name, ALL_LEVELS, 0);
             }
+        }
+    }
+
+    fn announce_gauges(&mut self, root: u32, policy: &Policy) {
+        let name = &*policy.name;
+        for (kind, rule, _) in policy.rules() {
+            let reading = match kind {
+                Kind::RateLimit => continue,
+                Kind::CircuitBreaker => Reading::Breakers { policy: name, rule, open: 0, half_open: 0 },
+                Kind::Concurrency => {
+                    Reading::Concurrency { policy: name, rule, in_flight: 0, limit: 0, saturation: 0 }
+                }
+                Kind::Degrade => Reading::Degrade { policy: name, rule, in_force: false },
+            };
+            // Another worker may have shown how it stands.
+            self.stand(root, &reading, false);
         }
     }
 
@@ -150,34 +163,30 @@ impl Metrics {
         }
     }
 
-    /// A rule stands like this.
-    pub(crate) fn show(&mut self, reading: &Reading<'_>, now: u64) {
-        self.stand(reading, Some(now));
+    /// A rule of this root context's configuration stands like this.
+    pub(crate) fn show(&mut self, root: u32, reading: &Reading<'_>) {
+        self.stand(root, reading, true);
     }
 
-    /// Without a time nothing is known yet.
-    fn stand(&mut self, reading: &Reading<'_>, now: Option<u64>) {
+    fn stand(&mut self, root: u32, reading: &Reading<'_>, is_known: bool) {
+        let mut set = |name: fmt::Arguments<'_>, value: u32| self.set(root, name, is_known.then_some(value));
         match *reading {
             Reading::Breakers { policy, rule, open, half_open } => {
                 for (state, count) in [(BreakerState::Open, open), (BreakerState::HalfOpen, half_open)] {
                     let state = state.as_str();
                     let name =
                         format_args!("spillway_breaker_state.policy.{policy}.rule.{rule}.state.{state}");
-                    self.set(name, count, now);
+                    set(name, count);
                 }
             }
             Reading::Concurrency { policy, rule, in_flight, limit, saturation } => {
-                self.set(format_args!("spillway_in_flight.policy.{policy}.rule.{rule}"), in_flight, now);
-                self.set(format_args!("spillway_concurrency_limit.policy.{policy}.rule.{rule}"), limit, now);
-                self.set(
-                    format_args!("spillway_saturation_percent.policy.{policy}.rule.{rule}"),
-                    saturation,
-                    now,
-                );
+                set(format_args!("spillway_in_flight.policy.{policy}.rule.{rule}"), in_flight);
+                set(format_args!("spillway_concurrency_limit.policy.{policy}.rule.{rule}"), limit);
+                set(format_args!("spillway_saturation_percent.policy.{policy}.rule.{rule}"), saturation);
             }
             Reading::Degrade { policy, rule, in_force } => {
                 let name = format_args!("spillway_degrade_in_force.policy.{policy}.rule.{rule}");
-                self.set(name, u32::from(in_force), now);
+                set(name, u32::from(in_force));
             }
         }
     }
@@ -189,11 +198,14 @@ impl Metrics {
         self.name.write_fmt(name).ok()?;
         let name = self.name.as_str();
         if !self.named.contains_key(name) {
-            if self.named.len() >= MOST {
+            let new = new();
+            let is_gauge = matches!(new, Metric::Standing(_));
+            if self.named.len() >= MOST || is_gauge && self.gauges >= MOST_GAUGES {
                 self.full.get_or_insert(false);
                 return None;
             }
-            self.named.insert(name.into(), new());
+            self.gauges += usize::from(is_gauge);
+            self.named.insert(name.into(), new);
         }
         self.named.get_mut(name)
     }
@@ -204,22 +216,25 @@ impl Metrics {
         }
     }
 
-    fn set(&mut self, name: fmt::Arguments<'_>, value: u32, now: Option<u64>) {
-        if let Some(Metric::Standing(standing)) = self.metric(name, || Metric::Standing(Standing::default()))
-            && now.is_some()
-        {
+    fn set(&mut self, root: u32, name: fmt::Arguments<'_>, value: Option<u32>) {
+        let Some(Metric::Standing(standing)) = self.metric(name, || Metric::Standing(Standing::default()))
+        else {
+            return;
+        };
+        standing.root = Some(root);
+        if let Some(value) = value {
             // Told each time: another worker may have said something older since.
-            (standing.value, standing.is_news, standing.read) = (u64::from(value), true, now);
+            (standing.value, standing.is_news) = (u64::from(value), true);
         }
     }
 
-    /// What nobody has read for long is that of a rule that is no more.
-    pub(crate) fn expire(&mut self, now: u64) {
+    /// Other configurations are in force: rules that only others had are no more.
+    pub(crate) fn keep(&mut self, is_in_force: impl Fn(u32) -> bool) {
         for metric in self.named.values_mut() {
             if let Metric::Standing(standing) = metric
-                && standing.read.is_some_and(|read| now.saturating_sub(read) >= STALE)
+                && standing.root.is_some_and(|root| !is_in_force(root))
             {
-                (standing.value, standing.is_news, standing.read) = (0, true, None);
+                (standing.value, standing.is_news, standing.root) = (0, true, None);
             }
         }
     }

@@ -529,6 +529,29 @@ fn gauges_of_a_rule_that_is_removed_fall_to_nothing() {
 }
 
 #[test]
+fn gauges_of_thousands_of_rules_stay_however_long_a_round_takes() {
+    let host = Fake::default();
+    let configuration = |revision: u32, rules: u32| {
+        let rules: Vec<_> = (0..rules).map(|rule| format!(r#"{{"name": "c{rule}", "max": 7}}"#)).collect();
+        let rules = rules.join(",");
+        format!(r#"{{"revision": {revision}, "policies": [{{"name": "api", "concurrency": [{rules}]}}]}}"#)
+    };
+    let mut worker = Worker::on(&host, &configuration(1, 1));
+    let [second, third] = [ROOT + 1, ROOT + 2];
+    assert!(worker.configure(second, &configuration(2, 6_500)));
+    let limit = || standing(&host, "concurrency_limit c0");
+    Worker::ticks(&mut [&mut worker], second, SECOND);
+    assert_eq!(limit(), Some(7));
+    for _ in 0..120 {
+        Worker::ticks(&mut [&mut worker], second, SECOND / 20);
+        assert_eq!(limit(), Some(7));
+    }
+    assert!(worker.configure(third, &configuration(3, 0)));
+    Worker::ticks(&mut [&mut worker], third, SECOND / 20);
+    assert_eq!(limit(), Some(0));
+}
+
+#[test]
 fn traffic_makes_no_metrics() {
     for (configuration, requests) in [(LIMIT, 65_536_u32), (STANDINGS, 4_096)] {
         let host = Fake::default();

@@ -71,7 +71,7 @@ fn counts_travel_together_and_each_metric_is_defined_once() {
 fn what_a_configuration_can_count_is_there_before_it_counts() {
     let (host, mut metrics) = (Fake::default(), Metrics::default());
     let configuration = Configuration::parse(EVERY_KIND).unwrap();
-    metrics.announce(&configuration, &host);
+    metrics.announce(1, &configuration, &host);
     for name in EVERY_METRIC {
         assert_eq!(host.metric(name), Some(0), "{name}");
     }
@@ -81,9 +81,9 @@ fn what_a_configuration_can_count_is_there_before_it_counts() {
     for level in ["low", "high"] {
         metrics.rejected(&Reject { kind: Kind::Degrade, rule: "hard", level: Some(level), ..REJECT });
     }
-    metrics.show(&breakers(1, 0), 1);
+    metrics.show(1, &breakers(1, 0));
     metrics.flush(&host);
-    metrics.announce(&configuration, &host);
+    metrics.announce(1, &configuration, &host);
     assert_eq!(host.calls().iter().filter(|call| call.starts_with("define")).count(), EVERY_METRIC.len());
 }
 
@@ -104,32 +104,58 @@ fn sheds_are_counted_by_level_and_those_without_under_all() {
 }
 
 #[test]
-fn the_last_word_stands_until_nobody_has_read_it_for_long() {
+fn the_last_word_stands_as_long_as_a_configuration_has_the_rule() {
     const OPEN: &str = "spillway_breaker_state.policy.orders.rule.backend.state.open";
     const HALF_OPEN: &str = "spillway_breaker_state.policy.orders.rule.backend.state.half-open";
     let host = Fake::default();
     let (mut one, mut other) = (Metrics::default(), Metrics::default());
-    one.show(&breakers(3, 1), 0);
+    one.show(1, &breakers(3, 1));
     one.flush(&host);
     assert_eq!((host.metric(OPEN), host.metric(HALF_OPEN)), (Some(3), Some(1)));
-    other.show(&breakers(2, 0), 0);
+    other.show(1, &breakers(2, 0));
     other.flush(&host);
     assert_eq!((host.metric(OPEN), host.metric(HALF_OPEN)), (Some(2), Some(0)), "one gauge for all workers");
-    one.show(&breakers(3, 1), STALE - 1);
+    one.show(1, &breakers(3, 1));
     one.flush(&host);
     assert_eq!(host.metric(OPEN), Some(3), "the same again is told again");
 
+    // The next configuration has the rule, too; what comes after it has not.
+    let configuration = Configuration::parse(EVERY_KIND).unwrap();
+    one.announce(2, &configuration, &host);
     host.calls();
-    one.expire(2 * STALE - 2);
+    one.keep(|root| root == 2);
     one.flush(&host);
     assert_eq!(host.calls(), [""; 0], "nothing is new");
-    one.expire(2 * STALE - 1);
+    one.keep(|root| root == 3);
     one.flush(&host);
     assert_eq!((host.metric(OPEN), host.metric(HALF_OPEN)), (Some(0), Some(0)));
-    one.expire(9 * STALE);
+    one.keep(|root| root == 3);
     host.calls();
     one.flush(&host);
     assert_eq!(host.calls(), [""; 0], "it is shown as gone once");
+}
+
+#[test]
+fn counters_find_room_whatever_there_is_to_show() {
+    let (host, mut metrics) = (Fake::default(), Metrics::default());
+    let configuration = |name: &str, rules: usize| {
+        let rules: Vec<_> = (0..rules).map(|rule| format!(r#"{{"name": "c{rule}", "max": 1}}"#)).collect();
+        let rules = rules.join(",");
+        let json = format!(r#"{{"policies": [{{"name": "{name}", "concurrency": [{rules}]}}]}}"#);
+        Configuration::parse(json.as_bytes()).unwrap()
+    };
+    let rejected = |policy: &str, rule: usize| {
+        host.metric(&format!("spillway_rejected.kind.concurrency.policy.{policy}.rule.c{rule}"))
+    };
+    metrics.announce(1, &configuration("one", 1_500), &host);
+    assert!((0..1_500).all(|rule| rejected("one", rule) == Some(0)), "all that can be rejected is counted");
+    assert_eq!(host.metric("spillway_in_flight.policy.one.rule.c0"), Some(0));
+    assert_eq!(host.metrics(), 2 + 1_500 + MOST_GAUGES, "and as much is shown as may be");
+    // Gauges of the past leave room for what comes.
+    metrics.announce(2, &configuration("other", 500), &host);
+    assert!((0..500).all(|rule| rejected("other", rule) == Some(0)));
+    metrics.flush(&host);
+    assert!(host.logged().contains("not counted"), "{}", host.logged());
 }
 
 #[test]
@@ -138,7 +164,7 @@ fn names_are_bounded_whatever_they_count() {
     for number in 0..=MOST {
         let rule = &format!("r{number}");
         metrics.rejected(&Reject { rule, ..REJECT });
-        metrics.show(&Reading::Breakers { policy: "orders", rule, open: 1, half_open: 0 }, 1);
+        metrics.show(1, &Reading::Breakers { policy: "orders", rule, open: 1, half_open: 0 });
     }
     metrics.flush(&host);
     assert_eq!(host.metrics(), MOST);
