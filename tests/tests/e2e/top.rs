@@ -66,9 +66,14 @@ fn json(output: &Output) -> Result<Value> {
         .with_context(|| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned())
 }
 
+/// What stands somewhere in the picture; nothing if there is no such place.
+fn at<'a>(picture: &'a Value, place: &str) -> &'a Value {
+    picture.pointer(place).unwrap_or(&Value::Null)
+}
+
 /// A number somewhere in the picture; one that is not known is none.
 fn number(picture: &Value, place: &str) -> f64 {
-    picture.pointer(place).and_then(Value::as_f64).unwrap_or(0.0)
+    at(picture, place).as_f64().unwrap_or(0.0)
 }
 
 /// Waits for the line of the screen that begins like this and has a number above nothing in this column.
@@ -88,9 +93,9 @@ pub(crate) fn shows_what_prometheus_knows(prometheus: &str, rule: &str) -> Resul
         // The control plane is of no interest here, and nobody is where it would be.
         command.args(["top", "-o", "json", "--interval", "1500ms", "--server", "http://127.0.0.1:9"]);
         let picture = json(&command.args(["--metrics", &source]).output()?)?;
-        ensure!(picture["sources"][0]["error"].is_null() && picture["envoys"] == 2, "{picture:#}");
-        let rules = picture["rules"].as_array().context("no rules")?;
-        let found = rules.iter().find(|found| found["rule"] == rule).context("no such rule")?;
+        ensure!(at(&picture, "/sources/0/error").is_null() && *at(&picture, "/envoys") == 2, "{picture:#}");
+        let rules = at(&picture, "/rules").as_array().context("no rules")?;
+        let found = rules.iter().find(|found| *at(found, "/rule") == rule).context("no such rule")?;
         ensure!(number(found, "/rejected") > 0.0 && number(&picture, "/requests") > 0.0, "{picture:#}");
         Ok(())
     })
@@ -104,23 +109,24 @@ fn in_a_pipe_it_shows_rates_once_and_who_does_not_answer() -> Result<()> {
             let output = busy.run(&["-o", "json"])?;
             let picture = json(&output)?;
             ensure!(output.status.code() == Some(0), "{picture:#}");
-            ensure!(picture["fleets"][0]["proxies"] == 2 && picture["envoys"] == 2, "{picture:#}");
+            ensure!(*at(&picture, "/fleets/0/proxies") == 2 && *at(&picture, "/envoys") == 2, "{picture:#}");
             ensure!(
                 number(&picture, "/requests") > 0.0 && number(&picture, "/rejected") > 0.0,
                 "{picture:#}"
             );
-            let rules = picture["rules"].as_array().context("no rules")?;
-            let total = rules.iter().find(|rule| rule["rule"] == "total").context("no such rule")?;
+            let rules = at(&picture, "/rules").as_array().context("no rules")?;
+            let total = rules.iter().find(|rule| *at(rule, "/rule") == "total").context("no such rule")?;
             ensure!(number(total, "/rejected") > 0.0, "{total:#}");
-            let few = rules.iter().find(|rule| rule["rule"] == "few").context("no such rule")?;
-            ensure!(few["limit"] == 100.0 && few["inFlight"].as_f64().is_some(), "{few:#}");
-            let routes = picture["routes"].as_array().context("no routes")?;
-            let alpha = routes.iter().find(|backend| backend["backend"] == "alpha").context("no alpha")?;
-            ensure!(alpha["routes"] == serde_json::json!(["site/all"]), "{alpha:#}");
+            let few = rules.iter().find(|rule| *at(rule, "/rule") == "few").context("no such rule")?;
+            ensure!(*at(few, "/limit") == 100.0 && at(few, "/inFlight").as_f64().is_some(), "{few:#}");
+            let routes = at(&picture, "/routes").as_array().context("no routes")?;
+            let alpha =
+                routes.iter().find(|backend| *at(backend, "/backend") == "alpha").context("no alpha")?;
+            ensure!(*at(alpha, "/routes") == serde_json::json!(["site/all"]), "{alpha:#}");
             ensure!(number(alpha, "/requests") > 0.0 && number(alpha, "/statuses/2") > 0.0, "{alpha:#}");
-            ensure!(alpha["p99"].as_f64().is_some(), "{alpha:#}");
-            let breaker = &picture["breakers"][0];
-            ensure!(breaker["rule"] == "failing" && breaker["open"] == 0.0, "{breaker:#}");
+            ensure!(at(alpha, "/p99").as_f64().is_some(), "{alpha:#}");
+            let breaker = at(&picture, "/breakers/0");
+            ensure!(*at(breaker, "/rule") == "failing" && *at(breaker, "/open") == 0.0, "{breaker:#}");
             Ok(())
         })?;
 
@@ -139,13 +145,13 @@ fn in_a_pipe_it_shows_rates_once_and_who_does_not_answer() -> Result<()> {
         let output = busy.run(&["-o", "json"])?;
         let picture = json(&output)?;
         assert_eq!(output.status.code(), Some(2), "{picture:#}");
-        ensure!(picture["envoys"] == 1, "{picture:#}");
+        ensure!(*at(&picture, "/envoys") == 1, "{picture:#}");
         let away = format!("http://{}", busy.second.admin());
         ensure!(
-            picture["sources"][0]["error"].is_null() && picture["sources"][1]["url"] == *away,
+            at(&picture, "/sources/0/error").is_null() && *at(&picture, "/sources/1/url") == away.as_str(),
             "{picture:#}"
         );
-        ensure!(picture["sources"][1]["error"] == "does not answer: Connection refused", "{picture:#}");
+        ensure!(*at(&picture, "/sources/1/error") == "does not answer: Connection refused", "{picture:#}");
         let told = String::from_utf8(output.stderr)?;
         ensure!(told.starts_with(&format!("spillway: {away} does not answer: ")), "{told:?}");
 
@@ -154,7 +160,7 @@ fn in_a_pipe_it_shows_rates_once_and_who_does_not_answer() -> Result<()> {
         let output = busy.run(&["-o", "json"])?;
         let picture = json(&output)?;
         assert_eq!(output.status.code(), Some(2), "{picture:#}");
-        ensure!(picture["server"]["error"].is_string() && picture["envoys"] == 1, "{picture:#}");
+        ensure!(at(&picture, "/server/error").is_string() && *at(&picture, "/envoys") == 1, "{picture:#}");
 
         // What is asked may be something else than metrics.
         let other = format!("http://{}/ready", busy.world.envoy.admin());
