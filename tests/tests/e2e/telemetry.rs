@@ -191,12 +191,19 @@ fn an_edit_by_the_api_is_part_of_its_callers_trace() -> Result<()> {
             let edits = received.spans.iter().filter(|span| span.name == "edit" && span.trace == trace);
             edits.cloned().collect::<Vec<_>>()
         };
+        let number = |what: &str, expected: usize| {
+            wait::until(what, || {
+                let found = edits(TRACE);
+                ensure!(found.len() == expected, "{found:?}");
+                Ok(())
+            })
+        };
         send(Method::PUT, "documents/Route/site", to("beta"), yaml, "01")?;
-        wait::until("the first edit", || Ok(ensure!(edits(TRACE).len() == 1, "{:?}", edits(TRACE))))?;
+        number("the first edit", 1)?;
         send(Method::POST, "rollback", r#"{"to": 1}"#.to_owned(), "application/json", "01")?;
-        wait::until("the way back", || Ok(ensure!(edits(TRACE).len() == 2, "{:?}", edits(TRACE))))?;
+        number("the way back", 2)?;
         send(Method::POST, "apply", to("beta"), yaml, "01")?;
-        wait::until("the third edit", || Ok(ensure!(edits(TRACE).len() == 3, "{:?}", edits(TRACE))))?;
+        number("the third edit", 3)?;
         for edit in edits(TRACE) {
             assert_eq!((edit.parent.as_str(), edit.service.as_str()), (PARENT, "spillway"), "{edit:?}");
         }
