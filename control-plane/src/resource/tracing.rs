@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 };
 use envoy_types::pb::envoy::config::trace::v3::{OpenTelemetryConfig, tracing as provider};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::Tracing as Settings;
-use envoy_types::pb::envoy::extensions::tracers::opentelemetry::samplers::v3::TraceIdRatioBasedSamplerConfig;
+use envoy_types::pb::envoy::extensions::tracers::opentelemetry::samplers::v3::{ParentBasedSamplerConfig, TraceIdRatioBasedSamplerConfig};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     HttpProtocolOptions,
     http_protocol_options::{
@@ -28,7 +28,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     },
 };
 use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
-use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, Percent};
+use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, Percent, fractional_percent};
 use prost::Name;
 
 use super::{any, boolean, duration, extension, uint32};
@@ -129,7 +129,7 @@ pub fn settings(gateway: &Gateway) -> Option<Settings> {
             ..GrpcService::default()
         }),
         service_name: gateway.fleet.clone(),
-        sampler: (sampling.basis_points() == 0).then(nothing),
+        sampler: Some(sampler(sampling.basis_points())),
         max_cache_size: Some(uint32(MAX_WAITING)),
         ..OpenTelemetryConfig::default()
     };
@@ -140,7 +140,8 @@ pub fn settings(gateway: &Gateway) -> Option<Settings> {
     Some(Settings {
         // What a client says in x-client-trace-id is not believed.
         client_sampling: percent(0.0),
-        random_sampling: percent(f64::from(sampling.basis_points()) / 100.0),
+        // The sampler chooses: chosen here, requests would lose the decision that they come with.
+        random_sampling: percent(100.0),
         overall_sampling: percent(100.0),
         operation: "%ROUTE_NAME%".to_owned(),
         custom_tags: TAGS.map(tag).into(),
@@ -152,10 +153,19 @@ pub fn settings(gateway: &Gateway) -> Option<Settings> {
     })
 }
 
-/// Records nothing, not even of requests that come with the decision to.
-fn nothing() -> TypedExtensionConfig {
-    let none = TraceIdRatioBasedSamplerConfig { sampling_percentage: Some(FractionalPercent::default()) };
-    extension("envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", &none)
+/// Records so many of ten thousand requests, by their trace ids, and those that come with the decision to; of none, nothing whatever they come with.
+fn sampler(basis_points: u16) -> TypedExtensionConfig {
+    let share = FractionalPercent {
+        numerator: basis_points.into(),
+        denominator: fractional_percent::DenominatorType::TenThousand.into(),
+    };
+    let by_chance = TraceIdRatioBasedSamplerConfig { sampling_percentage: Some(share) };
+    let by_chance = extension("envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", &by_chance);
+    if basis_points == 0 {
+        return by_chance;
+    }
+    let by_parent = ParentBasedSamplerConfig { wrapped_sampler: Some(by_chance) };
+    extension("envoy.tracers.opentelemetry.samplers.parent_based", &by_parent)
 }
 
 /// Makes a `traceparent` of B3, where a request has none; and takes B3 away, because the upstream would otherwise be told two parents.
@@ -221,18 +231,26 @@ mod tests {
 
     #[test]
     fn the_share_is_of_requests_that_nobody_decided_about_before() {
-        // In hundredths of a percent.
-        let points = |percent: Option<Percent>| (percent.unwrap().value * 100.0).to_string();
-        let random = |settings: &Settings| points(settings.random_sampling);
-        let (all, config) = traced("otlp: '127.0.0.1:4317'");
-        assert_eq!((random(&all), config.sampler), ("10000".to_owned(), None));
-        assert_eq!(config.service_name, "shop");
-        let (some, config) = traced("otlp: '127.0.0.1:4317', sampling: 0.25%");
-        assert_eq!((random(&some), config.sampler), ("25".to_owned(), None));
-        assert_eq!(points(some.client_sampling), "0");
-        let (none, config) = traced("otlp: '127.0.0.1:4317', sampling: 0%");
-        assert_eq!(random(&none), "0");
-        assert!(config.sampler.is_some(), "what comes with the decision to record is not recorded either");
+        let sampler = |tracing: &str| {
+            let (settings, config) = traced(tracing);
+            assert_eq!(settings.client_sampling, Some(Percent { value: 0.0 }));
+            assert_eq!(config.service_name, "shop");
+            config.sampler.unwrap()
+        };
+        let share = |sampler: &TypedExtensionConfig| {
+            let config = sampler.typed_config.as_ref().unwrap();
+            let config: TraceIdRatioBasedSamplerConfig = prost::Message::decode(&*config.value).unwrap();
+            config.sampling_percentage.unwrap().numerator
+        };
+        for (sampling, expected) in [("", 10_000), (", sampling: 0.25%", 25)] {
+            let by_parent = sampler(&format!("otlp: '127.0.0.1:4317'{sampling}"));
+            let config = by_parent.typed_config.unwrap();
+            let config: ParentBasedSamplerConfig = prost::Message::decode(&*config.value).unwrap();
+            assert_eq!(share(&config.wrapped_sampler.unwrap()), expected);
+        }
+        let none = sampler("otlp: '127.0.0.1:4317', sampling: 0%");
+        assert_eq!(none.name, "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based");
+        assert_eq!(share(&none), 0, "what comes with the decision to record is not recorded either");
     }
 
     #[test]

@@ -238,7 +238,26 @@ fn an_edit_changes_how_much_is_recorded() -> Result<()> {
             Ok(ensure!(line["trace_id"] == TRACE, "{line}"))
         })?;
 
-        world.documents.edit("base.yaml", &["sampling: 0%"], &["sampling: 100%"])?;
+        // Of few requests, and of those that ask for it.
+        world.documents.edit("base.yaml", &["sampling: 0%"], &["sampling: 0.01%"])?;
+        let ask = |decision: &str| {
+            let parent = format!("00-{TRACE}-{PARENT}-{decision}");
+            let answer = world.get(
+                &format!("/asked/{decision}?echo"),
+                &[("traceparent", &parent), ("connection", "close")],
+            )?;
+            told(&answer, "traceparent")
+        };
+        let onward = wait::until("what is asked for to be recorded", || {
+            let onward = ask("01")?;
+            ensure!(onward.ends_with("-01"), "{onward}");
+            Ok(onward)
+        })?;
+        span(&sink, "of a request that asks for it", |span| onward.contains(&span.id))?;
+        let onward = ask("00")?;
+        ensure!(onward.ends_with("-00"), "{onward}");
+
+        world.documents.edit("base.yaml", &["sampling: 0.01%"], &["sampling: 100%"])?;
         propagates(&world, "01")?;
         world.client = world.client.reconnected()?;
         world.get("/again", &[])?;

@@ -49,6 +49,29 @@ fn follow(link: &str, sink: &Sink) -> Result<Span> {
     found.cloned()
 }
 
+/// From an alert about a rule to a request and to an edit, by its links.
+fn three_clicks(stack: &Stack, alert: &Value, [_, policy, rule]: &[&str; 3]) -> Result<()> {
+    let follow = |annotation: &str| {
+        let template = alert.pointer(&format!("/annotations/{annotation}")).and_then(Value::as_str);
+        let template = template.with_context(|| format!("no {annotation} in {alert}"))?;
+        let link = template.replace("{{ $labels.policy }}", policy).replace("{{ $labels.rule }}", rule);
+        follow(&link, stack.collector()?)
+    };
+    follow("traces")?;
+    stack.edit("protection.yaml", "rate: 10/s", "rate: 11/s")?;
+    wait::until("the trace of an edit of the policy", || {
+        let document = follow("edits")?;
+        let received = stack.collector()?.received();
+        let of_trace =
+            |name: &str| received.span(name, |span| span.trace == document.trace && span.name == name);
+        let edit = of_trace("edit")?;
+        ensure!(document.parent == edit.id, "{document:?} {edit:?}");
+        let revision = edit.attributes.get("spillway.revision");
+        ensure!(revision.is_some() && revision == document.attributes.get("spillway.revision"), "{edit:?}");
+        of_trace("push").map(drop)
+    })
+}
+
 #[test]
 fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
     Scene::play(|scene| {
@@ -60,10 +83,16 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
 
         // The answer names the rule.
         let gateway = stack.gateway()?;
-        let rejected = wait::until("a request to be rejected", || {
-            let answer = client.get(&format!("{gateway}/orders/7"), &[("x-tenant-id", TENANT)])?;
+        let mut tries = 0;
+        let (rejected, trace) = wait::until("a request to be rejected", || {
+            tries += 1;
+            // Few are recorded, and these are to be.
+            let trace = format!("{tries:032x}");
+            let parent = format!("00-{trace}-{tries:016x}-01");
+            let headers = [("x-tenant-id", TENANT), ("traceparent", &parent)];
+            let answer = client.get(&format!("{gateway}/orders/7"), &headers)?;
             ensure!(answer.status == 429, "{}", answer.status);
-            Ok(answer)
+            Ok((answer, trace))
         })?;
         assert_eq!(rejected.header("x-spillway-rejected-by"), Some(RULE));
 
@@ -71,16 +100,14 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
         let line: Value = wait::until("its line in the access log", || {
             let logs = [stack.output("envoy-1")?, stack.output("envoy-2")?].concat();
             let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut ours = lines.filter(|line| {
-                line.get("route_key") == Some(&TENANT.into()) && line.get("status") == Some(&429.into())
-            });
+            let mut ours = lines.filter(|line| line.get("trace_id") == Some(&trace.as_str().into()));
             ours.next().context("no such line")
         })?;
         assert_eq!(line.get("decision"), Some(&RULE.into()), "{line}");
+        assert_eq!(line.get("route_key"), Some(&TENANT.into()), "{line}");
         assert_eq!(line.get("route"), Some(&"orders/api".into()), "{line}");
 
         // The log's trace has a span that names the parts of the rule.
-        let trace = line.get("trace_id").and_then(Value::as_str).context("no trace id")?;
         let span = wait::until("its span", || {
             let received = stack.collector()?.received();
             received.span("of the access log's trace", |span| span.trace == trace).cloned()
@@ -144,34 +171,9 @@ fn a_rejected_request_is_found_in_everything_that_tells_of_it() -> Result<()> {
             alerts.len() > 10 && alerts.iter().all(|rule| rule.get("health") != Some(&"err".into())),
             "{rules:#}"
         );
-        // From the alert to the request and to the edit, by its links.
         let alert = |rule: &&&Value| rule.get("name") == Some(&"SpillwayRejectsMany".into());
         let alert = alerts.iter().find(alert).context("no such alert")?;
-        let [_, policy, rule] = tags;
-        let link = |name: &str| {
-            let link = alert.pointer(&format!("/annotations/{name}")).and_then(Value::as_str);
-            let link = link.with_context(|| format!("no {name} in {alert}"))?;
-            Ok::<_, anyhow::Error>(
-                link.replace("{{ $labels.policy }}", policy).replace("{{ $labels.rule }}", rule),
-            )
-        };
-        let (traces, edits) = (link("traces")?, link("edits")?);
-        follow(&traces, stack.collector()?)?;
-        stack.edit("protection.yaml", "rate: 10/s", "rate: 11/s")?;
-        wait::until("the trace of an edit of the policy", || {
-            let document = follow(&edits, stack.collector()?)?;
-            let received = stack.collector()?.received();
-            let of_trace =
-                |name: &str| received.span(name, |span| span.trace == document.trace && span.name == name);
-            let edit = of_trace("edit")?;
-            ensure!(document.parent == edit.id, "{document:?} {edit:?}");
-            let revision = edit.attributes.get("spillway.revision");
-            ensure!(
-                revision.is_some() && revision == document.attributes.get("spillway.revision"),
-                "{edit:?}"
-            );
-            of_trace("push").map(drop)
-        })?;
+        three_clicks(&stack, alert, &tags)?;
 
         // And the client sees what it should: most of one tenant rejected, nothing else lost.
         wait::until("the client's report", || {
