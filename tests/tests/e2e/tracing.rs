@@ -289,6 +289,12 @@ fn requests_do_not_suffer_from_a_collector_that_is_not_there() -> Result<()> {
                 ensure!(clusters.contains(&format!("spillway/tracing/{collector}::")), "{clusters}");
                 Ok(())
             })?;
+            wait::until("the listener with it to be in force", || {
+                let output = world.control_plane.command(&["status", "-o", "json"])?;
+                let fleets: Value = serde_json::from_slice(&output.stdout)?;
+                Ok(ensure!(output.status.success(), "{fleets:#}"))
+            })?;
+            world.client = world.client.reconnected()?;
             propagates(&world, "01")?;
             // Spans have been given up, and nobody has waited for it.
             let before = sum(&world.envoy.stats("tracing.opentelemetry.spans_sent")?);
