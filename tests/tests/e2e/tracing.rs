@@ -235,7 +235,8 @@ fn an_edit_changes_how_much_is_recorded() -> Result<()> {
             let log = world.envoy.process().output();
             let line = log.lines().find(|line| line.starts_with('{') && line.contains("/silence/7"));
             let line: Value = serde_json::from_str(line.context("no such line")?)?;
-            Ok(ensure!(line["trace_id"] == TRACE, "{line}"))
+            ensure!(line["trace_id"] == TRACE, "{line}");
+            Ok(())
         })?;
 
         // Of few requests, and of those that ask for it.
@@ -292,7 +293,8 @@ fn requests_do_not_suffer_from_a_collector_that_is_not_there() -> Result<()> {
             wait::until("the listener with it to be in force", || {
                 let output = world.control_plane.command(&["status", "-o", "json"])?;
                 let fleets: Value = serde_json::from_slice(&output.stdout)?;
-                Ok(ensure!(output.status.success(), "{fleets:#}"))
+                ensure!(output.status.success(), "{fleets:#}");
+                Ok(())
             })?;
             world.client = world.client.reconnected()?;
             propagates(&world, "01")?;

@@ -116,6 +116,43 @@ fn breakers_of_a_rule_that_gets_or_loses_its_key_are_others() {
 }
 
 #[test]
+fn breakers_of_a_rule_that_comes_back_while_its_state_is_forgotten_are_those_that_are_left() {
+    let backends = ["a", "b", "c", "d", "e", "f"];
+    let mut seen = Vec::new();
+    for ticks in 0..24 {
+        let (mut store, mut first) = (Shared::default(), engine(policies()));
+        for backend in backends {
+            fail(&mut first, backend, &mut store, SECOND);
+        }
+        let mut without = engine_at(2, json!([]));
+        without.join(&first);
+        drop(first);
+        without.tick(&mut store, 2 * SECOND);
+        for tick in 0..ticks {
+            without.tick(&mut store, 12 * SECOND + tick * 50 * MS);
+        }
+        let mut back = engine_at(3, policies());
+        back.join(&without);
+        drop(without);
+        // The marks may have been forgotten before the breakers.
+        for step in 0..300 {
+            shown(&mut [&mut back], &mut store, 14 * SECOND + step * PACE);
+        }
+        // A breaker that is left asks for a probe by now.
+        let (now, mut open) = (200 * SECOND, 0);
+        let counted = shown(&mut [&mut back], &mut store, now).0;
+        for backend in backends {
+            let request = Described::backend(backend);
+            open += u32::from(admitted(back.decide(&request, &mut store, now).verdict).unwrap().is_probe());
+        }
+        assert_eq!(counted, Some([open, 0]), "after {ticks} ticks");
+        seen.push(open);
+    }
+    seen.dedup();
+    assert!(seen.len() > 2 && seen.first() == Some(&6) && seen.last() == Some(&0), "{seen:?}");
+}
+
+#[test]
 fn what_stays_in_flight_stays_in_use_where_there_is_one_limit() {
     let mut policies = policies();
     policies[0]["concurrency"][0].as_object_mut().unwrap().remove("key");
