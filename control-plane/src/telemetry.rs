@@ -35,7 +35,7 @@ use self::trust::Trust;
 use crate::admin::Admin;
 
 pub use self::metrics::Observed;
-pub use self::parent::Parent;
+pub use self::parent::{Parent, TRACEPARENT};
 pub use self::settings::SettingsError;
 
 /// How long the last spans, figures and lines may take to be delivered when the process ends.

@@ -39,6 +39,8 @@ pub struct Span {
     pub id: String,
     /// The span that it is part of; empty for the first of a trace.
     pub parent: String,
+    /// The spans that it has links to: their traces and ids.
+    pub links: Vec<(String, String)>,
     /// What it was.
     pub name: String,
     /// What it says.
@@ -160,7 +162,10 @@ impl Received {
             let resource = of_resource.resource.map(|resource| attributes(resource.attributes));
             let service = resource.and_then(|mut all| all.remove("service.name")).unwrap_or_default();
             for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                let links = span.links.iter();
+                let links = links.map(|link| (hexadecimal(&link.trace_id), hexadecimal(&link.span_id)));
                 self.spans.push(Span {
+                    links: links.collect(),
                     service: service.clone(),
                     trace: hexadecimal(&span.trace_id),
                     id: hexadecimal(&span.span_id),

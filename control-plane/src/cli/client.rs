@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::api::problem::{self, Problem, ProblemKind};
+use crate::telemetry::TRACEPARENT;
 
 mod connection;
 mod events;
@@ -205,7 +206,7 @@ impl Client {
         request: Request,
         accept: &'static str,
     ) -> Result<http::Request<Full<Bytes>>, ClientError> {
-        let Request { method, path, body } = request;
+        let Request { method, path, body, traceparent } = request;
         let path = format!("{}/api/v1/{path}", self.target.prefix());
         let mut message = http::Request::builder()
             .method(method)
@@ -218,6 +219,9 @@ impl Client {
         }
         if let Some(author) = author() {
             message = message.header("x-spillway-author", author);
+        }
+        if let Some(traceparent) = traceparent {
+            message = message.header(TRACEPARENT, traceparent);
         }
         if body.is_some() {
             message = message.header(CONTENT_TYPE, "application/json");

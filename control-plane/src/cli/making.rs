@@ -7,6 +7,7 @@ use super::client::{Request, Server};
 use super::output::Output;
 use super::wait::Wait;
 use crate::store::Applied;
+use crate::telemetry::Parent;
 
 /// Flags of every command that changes something.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +37,9 @@ impl Making {
         let client = self.server.client()?;
         // Listening begins before the change, so that nothing about it is missed; a change that is only tried reaches no proxy.
         let waiting = if self.dry_run { None } else { self.wait.begin(&client)? };
+        // A pipeline that is traced finds in its trace what its change has led to.
+        let traceparent = std::env::var("TRACEPARENT").ok().and_then(|value| Parent::header(&value));
+        let request = request.part_of(traceparent);
         let applied: Applied = client.send(request.query("dryRun", &self.dry_run.to_string()))?;
         self.output.show(&applied, changes::text)?;
         waiting.map_or(Ok(ExitCode::SUCCESS), |waiting| waiting.until(applied.revision))

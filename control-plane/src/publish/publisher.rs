@@ -113,7 +113,7 @@ impl Publisher {
     /// The change that documents are, as far as snapshots have been made of them. What a process starts with is none.
     fn change(&mut self, accepted: &Accepted, took: Duration) -> Trace {
         let Some(last) = self.revision.replace(accepted.revision) else { return Trace::default() };
-        let revision = i64::try_from(accepted.revision).unwrap_or(i64::MAX);
+        let revision = number(accepted.revision);
         let change = if last == accepted.revision {
             // Addresses or certificates are others.
             Trace::begin(Stage::took("renewal", took).with("spillway.revision", revision))
@@ -126,13 +126,12 @@ impl Publisher {
                 Stage::since("revision", edited).until(at(accepted.since)).with("spillway.revision", revision)
             });
             if edit.id().is_some() {
-                let written = accepted.documents.iter().filter(|(_, one)| one.revision == accepted.revision);
-                for ((kind, name), _) in written.take(MAX_DOCUMENTS) {
+                for (document, revision) in written(accepted, last).take(MAX_DOCUMENTS) {
                     edit.note(|| {
                         Stage::since("document", edited)
                             .until(at(accepted.since))
-                            .with("spillway.document", format!("{kind}/{name}"))
-                            .with("spillway.revision", revision)
+                            .with("spillway.document", document)
+                            .with("spillway.revision", number(revision))
                     });
                 }
             }
@@ -334,6 +333,17 @@ impl State {
         };
         Published { revision: self.newest, snapshot: Arc::clone(&self.snapshot), push }
     }
+}
+
+/// The documents that were written since a revision, and by which: snapshots may be made of several edits at once.
+fn written(accepted: &Accepted, since: u64) -> impl Iterator<Item = (String, u64)> {
+    let written = accepted.documents.iter().filter(move |(_, one)| one.revision > since);
+    written.map(|((kind, name), one)| (format!("{kind}/{name}"), one.revision))
+}
+
+/// A revision, as spans can say it.
+fn number(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
 /// Several Gateways of a fleet are pushed together, as carefully as the most careful of them asks for.

@@ -1,11 +1,14 @@
 //! The trace that a request to the admin API is part of.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+
+/// The header that says what a request is part of.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// What a request's `traceparent` and `tracestate` say (<https://www.w3.org/TR/trace-context/>). What can't be understood says nothing.
 #[derive(Debug, Clone, Default)]
@@ -15,13 +18,27 @@ impl Parent {
     /// Of a request with these headers.
     pub fn of(headers: &HeaderMap) -> Self {
         // Without the header, as nearly all are, nothing is put together.
-        if !headers.contains_key("traceparent") {
+        if !headers.contains_key(TRACEPARENT) {
             return Self::default();
         }
         let context =
             TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
         let parent = context.span().span_context().clone();
         Self(parent.is_valid().then_some(parent))
+    }
+
+    /// The header for requests of a program that was started with this as the `TRACEPARENT` of its environment
+    /// (<https://opentelemetry.io/docs/specs/otel/context/env-carriers/>), if it is a traceparent.
+    pub fn header(variable: &str) -> Option<HeaderValue> {
+        let value = HeaderValue::from_str(variable).ok()?;
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, value.clone());
+        Self::of(&headers).0.map(|_| value)
+    }
+
+    /// What it says if its trace is not recorded.
+    pub(super) fn unrecorded(&self) -> Option<&SpanContext> {
+        self.0.as_ref().filter(|parent| !parent.is_sampled())
     }
 
     /// Where a span that is part of it begins.
@@ -56,7 +73,11 @@ mod tests {
             &format!("ff-{trace}-{span}-01"),
         ] {
             assert_eq!(parent(wrong), None, "{wrong}");
+            assert_eq!(Parent::header(wrong), None, "{wrong}");
         }
         assert!(Parent::of(&HeaderMap::new()).0.is_none());
+        let right = format!("00-{trace}-{span}-00");
+        assert_eq!(Parent::header(&right).unwrap(), right);
+        assert_eq!(Parent::header(&format!("{right}\n")), None);
     }
 }

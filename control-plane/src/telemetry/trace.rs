@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::{
-    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _,
+    Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _,
 };
 use opentelemetry::{Context, ContextGuard, KeyValue};
 
@@ -43,6 +43,8 @@ pub struct Stage {
     ended: SystemTime,
     attributes: Vec<KeyValue>,
     outcome: Outcome,
+    /// What it comes from without being part of it.
+    link: Option<SpanContext>,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,7 @@ impl Stage {
     /// Something that is over now.
     pub fn since(name: &'static str, began: SystemTime) -> Self {
         let (ended, kind) = (SystemTime::now(), SpanKind::Internal);
-        Self { name, kind, began, ended, attributes: Vec::new(), outcome: Outcome::Unset }
+        Self { name, kind, began, ended, attributes: Vec::new(), outcome: Outcome::Unset, link: None }
     }
 
     /// Something that took so long and is over now.
@@ -103,9 +105,20 @@ impl Trace {
         Self::begin_with(opentelemetry::global::tracer(SCOPE), stage)
     }
 
-    /// The first stage here of what may be part of something elsewhere, which then decides whether it is recorded.
+    /// The first stage here of what may be part of something elsewhere. If that is not recorded, this is the first stage of a trace of its
+    /// own with a link to it: who edits does not decide what is known of edits. A sampler that somebody has chosen does.
     pub fn join(parent: &Parent, stage: Stage) -> Self {
-        Self::place(Arc::new(opentelemetry::global::tracer(SCOPE)), stage, &parent.context())
+        let is_chosen = std::env::var_os("OTEL_TRACES_SAMPLER").is_some_and(|sampler| !sampler.is_empty());
+        Self::join_with(opentelemetry::global::tracer(SCOPE), parent, stage, is_chosen)
+    }
+
+    fn join_with(tracer: BoxedTracer, parent: &Parent, stage: Stage, is_sampler_chosen: bool) -> Self {
+        match parent.unrecorded() {
+            Some(caller) if !is_sampler_chosen => {
+                Self::begin_with(tracer, Stage { link: Some(caller.clone()), ..stage })
+            }
+            _ => Self::place(Arc::new(tracer), stage, &parent.context()),
+        }
     }
 
     fn begin_with(tracer: BoxedTracer, stage: Stage) -> Self {
@@ -162,9 +175,11 @@ impl Place {
 
 /// Records a stage; gives its place in the trace if that is sampled.
 fn record(tracer: &BoxedTracer, stage: Stage, parent: &Context) -> Option<SpanContext> {
-    let Stage { name, kind, began, ended, attributes, outcome } = stage;
+    let Stage { name, kind, began, ended, attributes, outcome, link } = stage;
     let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(began);
-    let mut span = tracer.build_with_context(builder.with_attributes(attributes), parent);
+    let links = link.map(Link::with_context).into_iter().collect();
+    let builder = builder.with_attributes(attributes).with_links(links);
+    let mut span = tracer.build_with_context(builder, parent);
     let context = span.span_context().clone();
     if !context.is_sampled() {
         return None;
@@ -191,40 +206,82 @@ impl fmt::Debug for Trace {
 mod tests {
     use std::sync::Mutex;
 
-    use opentelemetry::trace::TracerProvider as _;
+    use http::HeaderMap;
+    use http::header::HeaderName;
+    use opentelemetry::trace::{SpanId, TracerProvider as _};
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 
+    use super::super::TRACEPARENT;
     use super::*;
 
-    /// Keeps the names of spans.
+    /// Keeps spans.
     #[derive(Debug, Clone, Default)]
-    struct Names(Arc<Mutex<Vec<String>>>);
+    struct Spans(Arc<Mutex<Vec<SpanData>>>);
 
-    impl SpanExporter for Names {
+    impl SpanExporter for Spans {
         async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().unwrap().extend(batch.into_iter().map(|span| span.name.into_owned()));
+            self.0.lock().unwrap().extend(batch);
             Ok(())
         }
     }
 
+    impl Spans {
+        fn tracer(&self) -> BoxedTracer {
+            let provider = SdkTracerProvider::builder().with_simple_exporter(self.clone()).build();
+            BoxedTracer::new(Box::new(provider.tracer(SCOPE)))
+        }
+
+        fn take(&self) -> Vec<SpanData> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    fn stage(name: &'static str) -> Stage {
+        Stage::since(name, SystemTime::now())
+    }
+
     #[test]
     fn of_many_alike_some_are_recorded_and_everything_else_is() {
-        let names = Names::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(names.clone()).build();
-        let tracer = BoxedTracer::new(Box::new(provider.tracer(SCOPE)));
-        let stage = |name| Stage::since(name, SystemTime::now());
-        let edit = Trace::begin_with(tracer, stage("edit"));
+        let spans = Spans::default();
+        let edit = Trace::begin_with(spans.tracer(), stage("edit"));
         for change in [edit.follow(|| stage("snapshot")), edit.follow(|| stage("snapshot"))] {
             for _ in 0..SOME * 2 {
                 change.note_some(|| stage("push").answered("ack"));
             }
             change.note(|| stage("push").failed("nack", "no".into()));
         }
-        let names = names.0.lock().unwrap();
-        let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
+        let spans = spans.take();
+        let count = |wanted: &str| spans.iter().filter(|span| span.name == wanted).count();
         // Each of two changes has so many, and what was refused besides.
         assert_eq!((count("edit"), count("snapshot"), count("push")), (1, 2, 2 * SOME + 2));
+    }
+
+    #[test]
+    fn what_is_not_recorded_elsewhere_is_recorded_here_in_a_trace_of_its_own() {
+        const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
+        const SPAN: &str = "e457b5a2e4d86bd1";
+        let spans = Spans::default();
+        let joined = |flags: &str, is_sampler_chosen| {
+            let header = Parent::header(&format!("00-{TRACE}-{SPAN}-{flags}")).unwrap();
+            let headers = [(HeaderName::from_static(TRACEPARENT), header)];
+            let parent = Parent::of(&HeaderMap::from_iter(headers));
+            drop(Trace::join_with(spans.tracer(), &parent, stage("edit"), is_sampler_chosen));
+            spans.take().pop()
+        };
+        for is_sampler_chosen in [false, true] {
+            let part = joined("01", is_sampler_chosen).unwrap();
+            assert_eq!(part.span_context.trace_id().to_string(), TRACE);
+            assert_eq!((part.parent_span_id.to_string().as_str(), part.links.len()), (SPAN, 0));
+        }
+        let own = joined("00", false).unwrap();
+        assert_ne!(own.span_context.trace_id().to_string(), TRACE);
+        assert_eq!(own.parent_span_id, SpanId::INVALID);
+        let links = own.links.iter().map(|link| &link.span_context);
+        let links: Vec<_> = links.map(|of| (of.trace_id().to_string(), of.span_id().to_string())).collect();
+        assert_eq!(links, [(TRACE.to_owned(), SPAN.to_owned())]);
+        // The sampler does as its caller does.
+        assert!(joined("00", true).is_none());
     }
 
     #[test]

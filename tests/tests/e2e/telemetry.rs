@@ -1,12 +1,14 @@
 //! OpenTelemetry: what the control plane tells a collector.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::Value;
+use spillway_tests::artifacts;
 use spillway_tests::authority::Authority;
-use spillway_tests::otlp::Sink;
+use spillway_tests::otlp::{Sink, Span};
 use spillway_tests::ports::Port;
 use spillway_tests::scene::Scene;
 use spillway_tests::tls_front::TlsFront;
@@ -165,58 +167,115 @@ fn the_last_figures_and_lines_arrive_although_nobody_takes_the_traces() -> Resul
     })
 }
 
+/// Whose edits they are.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE}-{PARENT}-{flags}")
+}
+
+fn to(backend: &str) -> String {
+    TO_ALPHA.replace("{name: alpha}", &format!("{{name: {backend}}}"))
+}
+
+/// Waits for so many edits of a kind; more would be wrong.
+fn edits(sink: &Sink, what: &str, expected: usize, wanted: impl Fn(&Span) -> bool) -> Result<Vec<Span>> {
+    let found = || -> Vec<_> {
+        let is_wanted = |span: &&Span| span.name == "edit" && wanted(span);
+        sink.received().spans.iter().filter(is_wanted).cloned().collect()
+    };
+    wait::until(what, || {
+        let found = found();
+        ensure!(found.len() == expected, "{found:?}");
+        Ok(())
+    })?;
+    Ok(found())
+}
+
 #[test]
 fn an_edit_by_the_api_is_part_of_its_callers_trace() -> Result<()> {
-    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-    const PARENT: &str = "00f067aa0ba902b7";
+    Scene::play(|scene| {
+        let sink = Sink::start()?;
+        let endpoint = format!("http://{}", sink.address());
+        let mut variables =
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+        let mut world = told(scene, &variables)?;
+        let send =
+            |world: &World, method: Method, path: &str, body: String, media_type: &str, flags: &str| {
+                let url = format!("http://{}/api/v1/{path}", world.control_plane.admin());
+                let request =
+                    world.client.request(method, &url).body(body).header("content-type", media_type);
+                let answer = world.client.send(request.header("traceparent", traceparent(flags)))?;
+                ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.body);
+                Ok(())
+            };
+        let (yaml, json) = ("application/yaml", "application/json");
+        let is_part = |span: &Span| span.trace == TRACE;
+        send(&world, Method::PUT, "documents/Route/site", to("beta"), yaml, "01")?;
+        edits(&sink, "the first edit", 1, is_part)?;
+        send(&world, Method::POST, "rollback", r#"{"to": 1}"#.to_owned(), json, "01")?;
+        edits(&sink, "the way back", 2, is_part)?;
+        send(&world, Method::POST, "apply", to("beta"), yaml, "01")?;
+        for edit in edits(&sink, "the third edit", 3, is_part)? {
+            assert_eq!((edit.parent.as_str(), edit.service.as_str()), (PARENT, "spillway"), "{edit:?}");
+        }
+        // The caller has decided against it: that does not keep the edit from being known.
+        let is_linked = |span: &Span| span.links == [(TRACE.to_owned(), PARENT.to_owned())];
+        send(&world, Method::PUT, "documents/Route/site", to("alpha"), yaml, "00")?;
+        let own = edits(&sink, "a trace with a link", 1, is_linked)?;
+        assert!(own.iter().all(|edit| edit.parent.is_empty() && edit.trace != TRACE), "{own:?}");
+        // An edit by hand has to do with nothing.
+        let is_alone = |span: &Span| span.parent.is_empty() && span.links.is_empty();
+        world.documents.write("routes.yaml", &to("beta"))?;
+        edits(&sink, "an edit by hand", 1, is_alone)?;
+
+        // Unless somebody has chosen who decides.
+        variables.push(("OTEL_TRACES_SAMPLER", "parentbased_always_on"));
+        world.control_plane.restart_in(&variables)?;
+        send(&world, Method::PUT, "documents/Route/site", to("alpha"), yaml, "00")?;
+        world.until("that edit", "/", |answer| answer.header("x-upstream") == Some("alpha"))?;
+        world.documents.write("routes.yaml", &to("beta"))?;
+        edits(&sink, "a later edit by hand", 2, is_alone)?;
+        edits(&sink, "what there was", 1, is_linked)?;
+        edits(&sink, "what there was", 3, is_part)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_command_that_changes_something_is_part_of_the_trace_that_its_environment_names() -> Result<()> {
     Scene::play(|scene| {
         let sink = Sink::start()?;
         let endpoint = format!("http://{}", sink.address());
         let variables =
             [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
         let world = told(scene, &variables)?;
-        let url = format!("http://{}/api/v1/", world.control_plane.admin());
-        let send = |method: Method, path: &str, body: String, media_type: &str, flags: &str| {
-            let request = world.client.request(method, &format!("{url}{path}")).body(body);
-            let request = request.header("content-type", media_type);
-            let answer =
-                world.client.send(request.header("traceparent", format!("00-{TRACE}-{PARENT}-{flags}")))?;
-            ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.body);
+        let file = scene.folder().join("more.yaml");
+        std::fs::write(&file, document("Backend", "more", "endpoints: []"))?;
+        let file = file.to_str().context("a path in UTF-8")?;
+        let run = |traceparent: &str, arguments: &[&str]| {
+            let mut command = Command::new(artifacts::spillway()?);
+            command.args(arguments).args(["--server", &format!("http://{}", world.control_plane.admin())]);
+            let output = command.env("TRACEPARENT", traceparent).output()?;
+            ensure!(output.status.success(), "{arguments:?}: {output:?}");
             Ok(())
         };
-        let yaml = "application/yaml";
-        let to = |backend: &str| TO_ALPHA.replace("{name: alpha}", &format!("{{name: {backend}}}"));
-        let edits = |trace: &str| {
-            let received = sink.received();
-            let edits = received.spans.iter().filter(|span| span.name == "edit" && span.trace == trace);
-            edits.cloned().collect::<Vec<_>>()
-        };
-        let number = |what: &str, expected: usize| {
-            wait::until(what, || {
-                let found = edits(TRACE);
-                ensure!(found.len() == expected, "{found:?}");
-                Ok(())
-            })
-        };
-        send(Method::PUT, "documents/Route/site", to("beta"), yaml, "01")?;
-        number("the first edit", 1)?;
-        send(Method::POST, "rollback", r#"{"to": 1}"#.to_owned(), "application/json", "01")?;
-        number("the way back", 2)?;
-        send(Method::POST, "apply", to("beta"), yaml, "01")?;
-        number("the third edit", 3)?;
-        for edit in edits(TRACE) {
-            assert_eq!((edit.parent.as_str(), edit.service.as_str()), (PARENT, "spillway"), "{edit:?}");
+        let is_part = |span: &Span| span.trace == TRACE && span.parent == PARENT;
+        let commands: [&[&str]; 3] =
+            [&["apply", "-f", file], &["delete", "Backend", "more"], &["rollback", "2"]];
+        for (number, arguments) in (1..).zip(commands) {
+            run(&traceparent("01"), arguments)?;
+            edits(&sink, "the edit of a command", number, is_part)?;
         }
-        // The caller has decided against it.
-        send(Method::PUT, "documents/Route/site", to("alpha"), yaml, "00")?;
-        world.until("that edit", "/", |answer| answer.header("x-upstream") == Some("alpha"))?;
-        // An edit by hand is part of nothing.
-        world.documents.write("routes.yaml", &to("beta"))?;
-        wait::until("a trace of its own", || {
-            let received = sink.received();
-            received.span("an edit by hand", |span| span.name == "edit" && span.parent.is_empty()).map(drop)
+        sink.received().span("what apply has written", |span| {
+            let document = span.attributes.get("spillway.document");
+            span.name == "document" && document.is_some_and(|document| document == "Backend/more")
         })?;
-        assert_eq!(edits(TRACE).len(), 3);
+        // What is none is not an error either.
+        run(&format!("{}\n", traceparent("01")), &["rollback", "1"])?;
+        edits(&sink, "an edit that is part of nothing", 1, |span| span.parent.is_empty())?;
+        edits(&sink, "what there was", 3, is_part)?;
         Ok(())
     })
 }
@@ -247,8 +306,9 @@ fn a_collector_behind_tls_has_to_prove_who_it_is() -> Result<()> {
                     // That of a signal is used as it is.
                     variables.push(of_signal);
                 }
-                sink.received().spans.clear();
+                // Until then, what the one before has sent may still arrive.
                 world.control_plane.restart_in(&variables)?;
+                sink.received().spans.clear();
                 world.documents.edit(
                     "routes.yaml",
                     &[&format!("{{name: {here}}}")],

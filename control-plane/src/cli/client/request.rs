@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use serde::Serialize;
 
 /// What a request carries.
@@ -12,12 +12,13 @@ pub(in crate::cli) struct Request {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Bytes>,
+    pub(super) traceparent: Option<HeaderValue>,
 }
 
 impl Request {
     /// A request for a path below `/api/v1/`, which may have a query already.
     pub(in crate::cli) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: None }
+        Self { method, path: path.into(), body: None, traceparent: None }
     }
 
     /// With one more parameter in its query.
@@ -26,6 +27,11 @@ impl Request {
         // Writing to a String does not fail.
         let _ = write!(self.path, "{name}={}", escaped(value));
         self
+    }
+
+    /// As part of a trace.
+    pub(in crate::cli) fn part_of(self, traceparent: Option<HeaderValue>) -> Self {
+        Self { traceparent, ..self }
     }
 
     /// With a body of JSON.

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use super::*;
+use crate::document::kind::Kind as DocumentKind;
 use crate::fleet::Link;
 use crate::fleet::PushView;
 use crate::resource::tests::model;
 use crate::snapshot::revision::Revisions;
+use crate::store::accepted::Stored;
 use crate::stream::Node;
 
 struct Scene {
@@ -334,4 +336,16 @@ fn the_most_careful_gateway_of_a_fleet_counts() {
     let model = model(&documents);
     assert_eq!(guard_of(&model, "edge"), Some(Guard { canaries: 3, timeout: Duration::from_secs(5) }));
     assert_eq!(guard_of(&model, "other"), None);
+}
+
+#[test]
+fn documents_of_edits_that_were_taken_together_have_their_own_revisions() {
+    let documents = [("a", 4), ("b", 5), ("c", 6)].map(|(name, revision)| {
+        ((DocumentKind::Backend, name.to_owned()), Stored { text: "".into(), revision })
+    });
+    let accepted =
+        Accepted { revision: 6, documents: Arc::new(BTreeMap::from(documents)), ..Accepted::default() };
+    let found = |since| written(&accepted, since).collect::<Vec<_>>();
+    assert_eq!(found(4), [("Backend/b".to_owned(), 5), ("Backend/c".to_owned(), 6)]);
+    assert_eq!(found(6), []);
 }
