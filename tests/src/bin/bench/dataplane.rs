@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Who answers: `direct` (Envoy itself, so that no upstream's cost hides the difference), `upstream` or both
     #[arg(long, value_enum)]
     answers: Option<Answers>,
+    /// Requests a second at which latencies are taken, instead of half of what the slowest variant can serve
+    #[arg(long)]
+    rate: Option<u32>,
     /// Also write the figures to this file, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -124,7 +127,7 @@ fn measure(scene: &Scene, scenario: &Scenario, answers: Answers, options: &Optio
     if answers == Answers::Direct {
         // Half of what the slowest can do, the same for all; again in turns.
         let slowest = variants.iter().filter(|one| one.workers == 1).map(Variant::throughput).min();
-        let rate = slowest.context("nothing was measured")? / 2;
+        let rate = options.rate.unwrap_or(slowest.context("nothing was measured")? / 2);
         for _ in 0..2 {
             for variant in variants.iter_mut().filter(|one| one.workers == 1) {
                 variant.pace(rate, options.paced())?;
